@@ -1,0 +1,212 @@
+"""The ``headwater`` command."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from flows.home import open_home
+from pipeline_data.errors import HeadwaterError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; a mistake ends in one line on standard error and exit code 1."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run_command(options))
+    except HeadwaterError as error:
+        print(f"headwater: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("headwater: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All subcommands with their options."""
+    parser = argparse.ArgumentParser(
+        prog="headwater",
+        description="From raw pages to an aligned assistant, with the source of every token kept.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = _add(commands, "run", run_pipeline, "run a recipe; redo only what changed")
+    run.add_argument("recipe", nargs="?", default="default", help="name or YAML file (default)")
+    run.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+        help="override one setting, such as --set pretrain.steps=200; may be repeated",
+    )  # fmt: skip
+    run.add_argument(
+        "--force", action="append", default=[], metavar="STAGE",
+        help="run this stage even if its result is in the store; may be repeated",
+    )  # fmt: skip
+    run.add_argument("--dry-run", action="store_true", help="say what would run, and do nothing")
+
+    _add(commands, "status", show_status, "what the last run did and measured")
+
+    trace = _add(commands, "trace", show_trace, "a model's lineage down to raw files")
+    trace.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
+
+    verify = _add(commands, "verify", verify_model, "check every byte of a model's lineage")
+    verify.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
+
+    chat = _add(commands, "chat", open_chat, "talk to a model")
+    chat.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
+    chat.add_argument("--message", help="ask this one question and leave")
+
+    clean = _add(commands, "clean", clean_home, "delete the store and all state of this home")
+    clean.add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+def _add(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.set_defaults(run_command=function)
+    return parser
+
+
+def run_pipeline(options: argparse.Namespace) -> int:
+    """``headwater run``."""
+    home = open_home()
+    from flows.recipe import load_recipe
+    from tasks.stages import STAGES
+
+    for name in options.force:
+        if name not in STAGES:
+            raise HeadwaterError(f"--force {name}: no such stage (known: {', '.join(STAGES)})")
+    recipe = load_recipe(options.recipe, options.overrides)
+    if options.dry_run:
+        return _print_plan(options, home, recipe)
+
+    from flows.display import open_display
+    from flows.run_record import last_record
+    from flows.session import watched_by
+
+    if sys.stderr.isatty():
+        print(f"headwater: recipe {recipe.name}, {recipe.compute.cores} cores", file=sys.stderr)
+    with open_display() as display, watched_by(display):
+        from flows.pipeline import pipeline
+
+        pipeline(recipe=options.recipe, overrides=options.overrides, force=options.force)
+    record = last_record(home.runs)
+    if options.json:
+        print(json.dumps(record))
+    else:
+        _print_result(home, record)
+    return 0
+
+
+def _print_plan(options: argparse.Namespace, home: Any, recipe: Any) -> int:
+    from flows.plan import build_plan, print_plan
+
+    plan = build_plan(home.open_store(), recipe, options.force)
+    if options.json:
+        rows = [
+            {"stage": r.stage, "shard": r.shard, "action": r.action, "reason": r.reason}
+            for r in plan.rows
+        ]
+        print(json.dumps({"recipe": recipe.name, "plan": rows, "notes": plan.notes}))
+    else:
+        print_plan(plan)
+    return 0
+
+
+def _print_result(home: Any, record: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from flows.summary import print_samples, print_summary
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    print_summary(console, record)
+    print_samples(console, record["samples"])
+    console.print(
+        "\nnext: headwater chat | headwater trace assistant | headwater verify | "
+        f"mlflow ui --backend-store-uri {home.tracking_uri}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """``headwater status``."""
+    from flows.run_record import last_record
+
+    record = last_record(open_home().runs)
+    if options.json:
+        print(json.dumps(record))
+        return 0
+    from rich.console import Console
+
+    from flows.summary import print_summary
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(f"run {record['run']} of recipe {record['recipe']}", highlight=False)
+    print_summary(console, record)
+    return 0
+
+
+def show_trace(options: argparse.Namespace) -> int:
+    """``headwater trace``."""
+    from tasks.trace import lineage_tree, render_tree
+
+    store = open_home().open_store()
+    tree = lineage_tree(store, store.named(options.model))
+    if options.json:
+        print(json.dumps({"model": options.model, "tree": tree}))
+    else:
+        for line in render_tree(tree):
+            print(line)
+    return 0
+
+
+def verify_model(options: argparse.Namespace) -> int:
+    """``headwater verify``."""
+    store = open_home().open_store()
+    artifacts = list(store.ancestry(store.named(options.model)))
+    problems = [problem for artifact in artifacts for problem in store.damage(artifact)]
+    num_bytes = sum(file.bytes for artifact in artifacts for file in artifact.files)
+    if options.json:
+        print(json.dumps({"artifacts": len(artifacts), "bytes": num_bytes, "problems": problems}))
+    else:
+        for problem in problems:
+            print(problem)
+        state = f"{len(problems)} problems" if problems else "all sound"
+        print(f"{len(artifacts)} artefacts, {num_bytes / 1e6:,.1f} MB: {state}")
+    return 1 if problems else 0
+
+
+def open_chat(options: argparse.Namespace) -> int:
+    """``headwater chat``."""
+    from flows.chat import answer_once, chat_loop
+
+    store = open_home().open_store()
+    folder = store.fetch(store.named(options.model)).path("model")
+    if options.message is not None:
+        return answer_once(folder, options.message, as_json=options.json)
+    return chat_loop(folder)
+
+
+def clean_home(options: argparse.Namespace) -> int:
+    """``headwater clean``."""
+    home = open_home()
+    if not options.yes:
+        reply = input(f"delete {home.path} with the store and all records? [y/N] ")
+        if reply.strip().lower() != "y":
+            return 1
+    shutil.rmtree(home.path)
+    if options.json:
+        print(json.dumps({"deleted": str(home.path)}))
+    else:
+        print(f"deleted {home.path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

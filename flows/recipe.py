@@ -1,0 +1,257 @@
+"""Recipes: everything that decides a result, in one YAML file, checked strictly.
+
+A recipe is composed of each component's own small config. It may extend one other recipe,
+and the command line and the Prefect form may override single values; all three
+are checked by the same code, and a mistake is one line that names file, key and what is allowed.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args, get_origin
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from model_code.settings import (
+    EvaluateConfig,
+    PpoConfig,
+    PracticeConfig,
+    PretrainConfig,
+    ResponsesConfig,
+    RewardConfig,
+    SftConfig,
+)
+from pipeline_data.corpus.settings import (
+    DedupConfig,
+    ExtractOptions,
+    FilterConfig,
+    SampleConfig,
+    SignatureConfig,
+    TokenizeConfig,
+    TokenizerConfig,
+)
+from pipeline_data.curriculum.settings import CurriculumConfig
+from pipeline_data.errors import RecipeError
+from pipeline_data.preferences import PreferencesConfig
+from pipeline_data.settings import Settings
+from pipeline_data.sources.settings import Source
+
+SHIPPED = resources.files("flows") / "recipes"
+
+
+class Compute(Settings):
+    """Placement: never changes a result."""
+
+    cores: int = Field(2, ge=1, le=4096)
+    """Processor cores to use on this machine."""
+
+
+class Recipe(Settings):
+    """One complete pipeline, from sources to assistant."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Name of the recipe, for people."""
+    description: str
+    """What the recipe is for."""
+    seed: int = Field(0, ge=0)
+    """Seed of every stage that draws at random and names no seed of its own."""
+    compute: Compute = Compute()
+    """Placement: never changes a result."""
+    sources: dict[str, Source] = Field(min_length=1)
+    """Where pages come from; the first named keeps its copy of a duplicate."""
+    filters: dict[str, FilterConfig] = Field(default_factory=dict)
+    """Sets of rules that sources refer to by name."""
+    extract: ExtractOptions = ExtractOptions()
+    """How HTML becomes text."""
+    signature: SignatureConfig = SignatureConfig()
+    """MinHash signatures."""
+    dedup: DedupConfig = DedupConfig()
+    """What counts as a duplicate."""
+    sample: SampleConfig = SampleConfig()
+    """The pinned sample that the tokenizer learns from."""
+    tokenizer: TokenizerConfig
+    """The vocabulary."""
+    tokenize: TokenizeConfig = TokenizeConfig()
+    """Token shards and held-out documents."""
+    curriculum: CurriculumConfig
+    """The generated world: documents, demonstrations, prompts."""
+    pretrain: PretrainConfig
+    """The base model."""
+    sft: SftConfig
+    """Supervised fine-tuning."""
+    responses: ResponsesConfig
+    """What the tuned model answers, to be ranked."""
+    preferences: PreferencesConfig
+    """How answers are ranked."""
+    reward: RewardConfig
+    """The reward model."""
+    ppo: PpoConfig
+    """Reinforcement learning against the reward model."""
+    practice: PracticeConfig
+    """Verifiable practice problems."""
+    evaluate: EvaluateConfig
+    """Held-out measures."""
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Self:
+        for name, source in self.sources.items():
+            if source.filter is not None and source.filter not in self.filters:
+                known = ", ".join(self.filters) or "none"
+                raise ValueError(
+                    f"sources.{name}.filter: no filter '{source.filter}' (known: {known})"
+                )
+        return self
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a shipped recipe by name or any recipe by path, with ``key.path=value`` overrides.
+
+    Raises:
+        RecipeError: no such recipe, or something in it is not allowed.
+    """
+    path = _locate(name)
+    values = _read(path)
+    parent = values.pop("extends", None)
+    if parent is not None:
+        base = _read(_locate(parent, beside=path))
+        if "extends" in base:
+            raise RecipeError(f"{path}: extends: '{parent}' extends another; one step is allowed")
+        values = _merge(base, values)
+    for override in overrides:
+        values = _merge(values, _parse_override(override))
+    return check_recipe(values, str(path), overrides)
+
+
+def check_recipe(values: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe made of plain values.
+
+    Raises:
+        RecipeError: naming place, key, what is wrong and what is allowed.
+    """
+    try:
+        return Recipe.model_validate(_with_seed(values))
+    except ValidationError as error:
+        raise RecipeError(_explain(error, where, overrides)) from None
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(Path(f.name).stem for f in SHIPPED.iterdir() if f.name.endswith(".yaml"))
+
+
+def _locate(name: str, beside: Path | None = None) -> Path:
+    candidates = [Path(name), Path(str(SHIPPED / f"{name}.yaml"))]
+    if beside:
+        candidates.insert(0, beside.parent / name)
+    for candidate in candidates:
+        if candidate.is_file() and candidate.suffix in {".yaml", ".yml"}:
+            return candidate
+    raise RecipeError(
+        f"no recipe '{name}': give a YAML file or one of {', '.join(shipped_recipes())}"
+    )
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a mapping that names a key twice, which YAML forbids and PyYAML lets pass."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key}' is there twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise RecipeError(f"{where}: not valid YAML: {line}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
+    return values
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise RecipeError(f"override '{override}': write it as key.path=value")
+    value = _parse_yaml(text, f"override '{override}'")
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged key by key; anything else is replaced; null takes a key out."""
+    merged = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _with_seed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's seed, given to each section that can hold one and names none."""
+    complete = dict(values)
+    for name, field in Recipe.model_fields.items():
+        section = field.annotation
+        if not (isinstance(section, type) and issubclass(section, Settings)):
+            continue
+        if "seed" in values and "seed" in section.model_fields:
+            own = complete.get(name) or {}
+            if isinstance(own, Mapping):
+                complete[name] = {"seed": values["seed"], **own}
+    return complete
+
+
+def _explain(error: ValidationError, where: str, overrides: Sequence[str]) -> str:
+    first = error.errors(include_url=False)[0]
+    tags = {"crawl", "warc", "jsonl", "parquet", "text", "pypi", "generated"}
+    path = [str(p) for i, p in enumerate(first["loc"]) if not (i == 2 and p in tags)]
+    key = ".".join(path)
+    text = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        text = f"unknown key (allowed: {', '.join(_allowed(first['loc']))})"
+    elif first["type"] != "missing" and not isinstance(first["input"], dict):
+        text = f"{text}, not {first['input']!r}"
+    more = error.error_count() - 1
+    suffix = f" (and {more} more)" if more else ""
+    changed = f" with {' '.join(overrides)}" if overrides else ""
+    return f"{where}{changed}: {key + ': ' if key else ''}{text}{suffix}"
+
+
+def _allowed(location: Sequence[int | str]) -> list[str]:
+    """The keys allowed where an unknown one stood."""
+    section: Any = Recipe
+    for part in location[:-1]:
+        section = _step(section, part)
+    return list(getattr(section, "model_fields", ()))
+
+
+def _step(section: Any, part: int | str) -> Any:
+    """The type below ``part`` of a location, as pydantic names it."""
+    if isinstance(section, type) and issubclass(section, Settings):
+        field = section.model_fields.get(str(part))
+        return field.annotation if field else None
+    if get_origin(section) in (dict, tuple):
+        return get_args(section)[-1 if get_origin(section) is dict else 0]
+    if get_origin(section) is Annotated:
+        return _step(get_args(section)[0], part)
+    for option in get_args(section):  # a union, told apart by ``kind``
+        kind = getattr(option, "model_fields", {}).get("kind")
+        if kind and kind.default == part:
+            return option
+    return None

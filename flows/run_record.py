@@ -1,0 +1,145 @@
+"""What a pipeline run did: kept as one JSON file a run, shown by ``headwater status``."""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline_data.artifact import Artifact
+from pipeline_data.errors import HeadwaterError
+from pipeline_data.formats import read_jsonl
+from tasks.stages import STAGES
+
+Record = dict[str, Any]
+
+
+class Tally:
+    """Observes a run and counts what was executed and what was reused, stage by stage."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self.artifacts: dict[str, dict[str | None, Artifact]] = {name: {} for name in STAGES}
+        self.num_executed: dict[str, int] = dict.fromkeys(STAGES, 0)
+        self.notes: list[str] = []
+
+    def planned(self, stage: str, shard: str | None) -> None:
+        """Nothing to count yet."""
+
+    def started(self, stage: str, shard: str | None) -> None:
+        """Nothing to count yet."""
+
+    def progressed(
+        self,
+        stage: str,
+        shard: str | None,
+        done: int,
+        total: int | None,
+        unit: str,
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Progress is for those who watch."""
+
+    def reused(self, stage: str, shard: str | None, artifact: Artifact) -> None:
+        """Count a cached result."""
+        with self._lock:
+            self.artifacts[stage].setdefault(shard, artifact)
+
+    def executed(self, stage: str, shard: str | None, artifact: Artifact) -> None:
+        """Count a new result."""
+        with self._lock:
+            self.artifacts[stage][shard] = artifact
+            self.num_executed[stage] += 1
+
+    def failed(self, stage: str, shard: str | None, error: BaseException) -> None:
+        """A failed stage has no result to count."""
+
+    def skipped(self, what: str, why: str) -> None:
+        """Keep the note."""
+        with self._lock:
+            self.notes.append(f"{what}: {why}")
+
+    def in_order(self) -> dict[str, list[Artifact]]:
+        """Artefacts by stage in the order of the pipeline, shards by name."""
+        return {
+            stage: [shards[name] for name in sorted(shards, key=lambda n: n or "")]
+            for stage, shards in self.artifacts.items()
+            if shards
+        }
+
+    def record(self, run: str, recipe: str, model_digest: str | None) -> Record:
+        """The record of the run, in the shape of ``headwater status --json``."""
+        measures = stage_measures(self.in_order())
+        stages = []
+        for stage, artifacts in self.in_order().items():
+            num_executed = self.num_executed[stage]
+            stages.append(
+                {
+                    "name": stage,
+                    "shards": len(artifacts),
+                    "executed": num_executed,
+                    "cached": len(artifacts) - num_executed,
+                    "seconds": round(sum(a.facts.get("seconds", 0.0) for a in artifacts), 1),
+                    "measures": measures.get(stage, []),
+                }
+            )
+        return {
+            "run": run,
+            "recipe": recipe,
+            "model_digest": model_digest,
+            "executed": sum(s["executed"] for s in stages),
+            "cached": sum(s["cached"] for s in stages),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "stages": stages,
+            "notes": self.notes,
+            "samples": model_answers(self.in_order()),
+        }
+
+
+def stage_measures(artifacts: Mapping[str, list[Artifact]]) -> dict[str, list[dict[str, Any]]]:
+    """The held-out measures by the stage whose result they are about."""
+    measures: dict[str, list[dict[str, Any]]] = {}
+    for stage, found in artifacts.items():
+        subject = STAGES[stage].measures
+        if subject:
+            for artifact in found:
+                text = artifact.path("measures.json").read_text(encoding="utf-8")
+                measures.setdefault(subject, []).extend(json.loads(text))
+    return measures
+
+
+def model_answers(artifacts: Mapping[str, list[Artifact]]) -> list[dict[str, Any]]:
+    """The same few test prompts, each with what every model answers."""
+    answers: dict[str, dict[str, str]] = {}
+    for stage, found in artifacts.items():
+        for artifact in found if STAGES[stage].measures else ():
+            path = artifact.directory / "samples.jsonl"
+            for row in read_jsonl(path) if path.is_file() else ():
+                model = stage.removeprefix("evaluate-")
+                answers.setdefault(row["prompt"], {})[model] = row["answer"]
+    return [{"prompt": prompt, "answers": texts} for prompt, texts in answers.items()]
+
+
+def save_record(folder: Path, record: Record) -> Path:
+    """Write the record under the run's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record['run']}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def last_record(folder: Path) -> Record:
+    """The record of the last run that finished.
+
+    Raises:
+        HeadwaterError: there is none.
+    """
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise HeadwaterError("no run has finished here yet: start one with 'headwater run'")
+    record: Record = json.loads(paths[-1].read_text(encoding="utf-8"))
+    return record

@@ -1,0 +1,112 @@
+"""Opens a pipeline run for a flow, and closes it: results named, recorded and mirrored."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.home import Home, open_home
+from flows.recipe import Recipe, load_recipe
+from flows.run_record import Tally, save_record, stage_measures
+from pipeline_data.artifact import Artifact
+from tasks.run import Observer, PipelineRun
+from tasks.stage import Ref
+
+_watchers: ContextVar[tuple[Observer, ...]] = ContextVar("watchers", default=())
+
+
+@contextmanager
+def watched_by(*observers: Observer) -> Iterator[None]:
+    """Tell these observers of every run that a flow opens meanwhile."""
+    token = _watchers.set(observers)
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
+
+
+@dataclass
+class Session:
+    """A pipeline run within a flow."""
+
+    recipe: Recipe
+    run: PipelineRun
+    tally: Tally
+    home: Home
+    models: dict[str, Any] = field(default_factory=dict)
+    """Name to future of the models that the flow makes."""
+
+
+@contextmanager
+def open_session(recipe: str, overrides: Sequence[str], force: Sequence[str]) -> Iterator[Session]:
+    """A run of a recipe; on leaving, waits for all tasks and keeps the record.
+
+    Raises:
+        RecipeError: the recipe or an override is not valid; nothing has run.
+        HeadwaterError: of the first stage that failed.
+    """
+    checked = load_recipe(recipe, overrides)
+    home = open_home()
+    tally = Tally()
+    run = PipelineRun(
+        home.open_store(),
+        home.path,
+        checked.compute.cores,
+        force,
+        (tally, *_watchers.get()),
+    )
+    session = Session(checked, run, tally, home)
+    try:
+        yield session
+        run.wait()
+    except BaseException:
+        _mirror(session, {}, "FAILED")
+        raise
+    else:
+        models = {name: _result(run, future) for name, future in session.models.items()}
+        for name, artifact in models.items():
+            run.store.point(name, artifact)
+        save_record(home.runs, _record(session, models))
+        _mirror(session, models, "FINISHED")
+    finally:
+        run.close()
+
+
+def _result(run: PipelineRun, future: Any) -> Artifact:
+    ref = future.result()
+    assert isinstance(ref, Ref)
+    return run.load(ref)
+
+
+def _record(session: Session, models: dict[str, Artifact]) -> dict[str, Any]:
+    assistant = models.get("assistant")
+    return session.tally.record(
+        session.run.name, session.recipe.name, assistant.digest if assistant else None
+    )
+
+
+def _mirror(session: Session, models: dict[str, Artifact], status: str) -> None:
+    from tasks.lineage import Lineage, Measure
+
+    stages = session.tally.in_order()
+    if not stages:
+        return
+    measures = {
+        stage: [Measure(m["name"], float(m["value"])) for m in rows]
+        for stage, rows in stage_measures(stages).items()
+    }
+    assistant = models.get("assistant")
+    lineage = Lineage(session.run.store, session.home.tracking_uri, session.home.mlflow_artifacts)
+    lineage.record(
+        name=f"{session.recipe.name} {session.run.name}",
+        tags={
+            "recipe": session.recipe.name,
+            "run": session.run.name,
+            "model_digest": assistant.digest if assistant else "",
+        },
+        stages=stages,
+        measures=measures,
+        models=models,
+        status=status,
+    )

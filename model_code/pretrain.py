@@ -1,0 +1,92 @@
+"""Pretraining: ``transformers.Trainer`` with this project's optimizer and training order."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler, SequentialSampler
+from transformers import LlamaForCausalLM, Trainer, TrainingArguments
+
+from model_code import language_model
+from model_code.data_order import DataOrder, pretraining_order
+from model_code.optimizers import linear_schedule, pretraining_optimizer
+from model_code.settings import PretrainConfig
+from model_code.training import set_threads, train, training_arguments
+from pipeline_data.artifact import Counts
+from pipeline_data.settings import canonical_json
+from pipeline_data.stage_run import Inputs, Runtime
+
+MODEL = "model"
+MIXTURE = "mixture.json"
+"""The weight each source really had: those that were there, with a sum of 1."""
+
+
+class OrderedRows(Dataset[dict[str, Tensor]]):
+    """The rows of a training order, one an item."""
+
+    def __init__(self, order: DataOrder) -> None:
+        self.order = order
+
+    def __len__(self) -> int:
+        return self.order.steps * self.order.batch_size
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        tokens = torch.from_numpy(self.order.row(index))
+        return {"input_ids": tokens, "labels": tokens}
+
+
+class OrderedTrainer(Trainer):  # type: ignore[misc]
+    """A trainer that takes its rows in the order they have."""
+
+    def _get_train_sampler(self, train_dataset: OrderedRows) -> Sampler[int]:
+        return SequentialSampler(train_dataset)
+
+
+def run(config: PretrainConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
+    """Train a base model on the token shards of ``tokens`` with ``tokenizer``.
+
+    Writes the model to ``model/`` and the weights its sources had to ``mixture.json``.
+
+    Raises:
+        RecipeError: no source of the mixture is in the shards.
+    """
+    set_threads(runtime)
+    tokenizer_directory = inputs.one("tokenizer").directory
+    tokenizer = language_model.load_tokenizer(tokenizer_directory)
+    order = pretraining_order(config, inputs.many("tokens"), tokenizer.bos_token_id)
+    model = language_model.build(config.model, tokenizer, config.seed)
+    model.set_attn_implementation(language_model.ATTENTION[config.precision])
+    trainer = _trainer(config, model, order, out)
+    tokens_per_step = config.batch_size * config.context
+    counts: Counts = dict(train(trainer, runtime, out, tokens_per_step))
+    language_model.save(model, tokenizer_directory, out / MODEL)
+    weights = {s.source: w for s, w in zip(order.streams, order.weights, strict=True)}
+    (out / MIXTURE).write_text(canonical_json(weights) + "\n", encoding="utf-8")
+    counts["parameters"] = model.num_parameters()
+    counts["tokens"] = tokens_per_step * config.steps
+    counts |= {f"epochs {source}": round(n, 3) for source, n in order.epochs().items()}
+    if order.missing:
+        counts["missing sources"] = ", ".join(order.missing)
+    return counts
+
+
+def _trainer(
+    config: PretrainConfig, model: LlamaForCausalLM, order: DataOrder, out: Path
+) -> OrderedTrainer:
+    settings = config.optimizer
+    optimizer = pretraining_optimizer(model, settings)
+    arguments = training_arguments(
+        out,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        precision=config.precision,
+        clip_norm=settings.clip_norm,
+    )
+    schedule = linear_schedule(optimizer, config.steps, settings.warmup, settings.floor)
+    return OrderedTrainer(
+        model=model,
+        args=TrainingArguments(**arguments),
+        train_dataset=OrderedRows(order),
+        optimizers=(optimizer, schedule),
+    )

@@ -1,0 +1,115 @@
+"""What pretraining, SFT and reward modelling share: one family of trainers, set up one way."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from model_code.settings import Precision
+from pipeline_data.artifact import PROVENANCE
+from pipeline_data.stage_run import Runtime
+
+NUM_LOGS = 50
+"""How often metrics are logged in one run."""
+
+
+class MetricSink(Protocol):
+    """Takes the metrics of a step as they come."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+
+class FileSink:
+    """Appends to ``provenance/metrics.jsonl``: its times and rates are no part of the identity."""
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / PROVENANCE / "metrics.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({"step": step, **metrics}) + "\n")
+
+
+class Reporter(TrainerCallback):  # type: ignore[misc]
+    """Passes a trainer's steps to the runtime's progress and its logs to a sink."""
+
+    def __init__(self, runtime: Runtime, sink: MetricSink, tokens_per_step: int = 0) -> None:
+        self.runtime, self.sink, self.tokens_per_step = runtime, sink, tokens_per_step
+        self.latest: dict[str, float] = {}
+        self.mark = (0, time.perf_counter())
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.runtime.progress(state.global_step, state.max_steps, "steps", self.latest)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if not logs or "loss" not in logs:
+            return
+        step, now = state.global_step, time.perf_counter()
+        rate = (step - self.mark[0]) / max(1e-9, now - self.mark[1])
+        self.mark = (step, now)
+        self.latest = {"loss": float(logs["loss"]), "steps_per_second": rate}
+        if self.tokens_per_step:
+            self.latest["tokens_per_second"] = rate * self.tokens_per_step
+        self.sink.log(step, self.latest)
+
+
+def set_threads(runtime: Runtime) -> None:
+    """Use the threads the runtime grants for tensor work."""
+    torch.set_num_threads(runtime.threads)
+
+
+def training_arguments(
+    out: Path, *, steps: int, batch_size: int, seed: int, precision: Precision, clip_norm: float
+) -> dict[str, Any]:
+    """Arguments every trainer of this project is made with; optimizer and schedule are given apart.
+
+    Nothing is reported to third parties and nothing is written but what a stage saves itself. All
+    stages run on the CPU, where the same bytes come out whatever the number of threads.
+    """
+    return {
+        "output_dir": str(out / PROVENANCE),
+        "max_steps": steps,
+        "per_device_train_batch_size": batch_size,
+        "seed": seed,
+        "bf16": precision == "bfloat16",
+        "max_grad_norm": clip_norm,
+        "use_cpu": True,
+        "logging_steps": max(1, steps // NUM_LOGS),
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+    }
+
+
+def train(
+    trainer: Trainer, runtime: Runtime, out: Path, tokens_per_step: int = 0
+) -> dict[str, float]:
+    """Run a trainer to its end; returns its last logged loss."""
+    reporter = Reporter(runtime, FileSink(out), tokens_per_step)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(reporter)
+    trainer.train()
+    return {"loss": reporter.latest.get("loss", float("nan"))}

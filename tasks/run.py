@@ -1,0 +1,240 @@
+"""One run of the pipeline: what its tasks share, and what is told to whoever watches."""
+
+import os
+import platform
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline_data.artifact import Artifact, Counts
+from pipeline_data.errors import ArtifactError
+from pipeline_data.settings import Settings
+from pipeline_data.sources import RawFile, list_raw_files
+from pipeline_data.sources.settings import FilesSource
+from tasks.launch import Job, RoleArtifacts, Workers
+from tasks.prefect_task import as_task
+from tasks.stage import Input, Ref, Stage, build_request, narrow
+from tasks.store import Request, Store
+
+
+class Observer(Protocol):
+    """Is told what happens, from several threads; must not fail and must not change anything."""
+
+    def planned(self, stage: str, shard: str | None) -> None: ...
+
+    def reused(self, stage: str, shard: str | None, artifact: Artifact) -> None: ...
+
+    def started(self, stage: str, shard: str | None) -> None: ...
+
+    def progressed(
+        self,
+        stage: str,
+        shard: str | None,
+        done: int,
+        total: int | None,
+        unit: str,
+        metrics: Mapping[str, float],
+    ) -> None: ...
+
+    def executed(self, stage: str, shard: str | None, artifact: Artifact) -> None: ...
+
+    def failed(self, stage: str, shard: str | None, error: BaseException) -> None: ...
+
+    def skipped(self, what: str, why: str) -> None: ...
+
+
+class PipelineRun:
+    """Store, workers, forced stages and observers of one run.
+
+    Args:
+        home: folder of this installation; logs go to ``home/logs/<run>``.
+        force: names of stages that run even when the store has their result.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Path,
+        num_cores: int,
+        force: Sequence[str] = (),
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+        self.store = store
+        self.workers = Workers(num_cores)
+        self.observers = observers
+        self.logs = home / "logs" / self.name
+        self.force = frozenset(force)
+        self._futures: list[Any] = []
+
+    def submit(
+        self,
+        stage: Stage,
+        config: Settings,
+        inputs: Mapping[str, Input] | None = None,
+        shard: str | None = None,
+    ) -> Any:
+        """Submit a stage to Prefect; returns the future of its :class:`Ref`."""
+        for observer in self.observers:
+            observer.planned(stage.name, shard)
+        name = f"{stage.name} {shard}" if shard else stage.name
+        task = as_task(stage, self).with_options(
+            task_run_name=name, refresh_cache=self.is_forced(stage)
+        )
+        future = task.submit(config, dict(inputs or {}), shard)
+        self._futures.append(future)
+        return future
+
+    def list_files(self, source: FilesSource) -> list[RawFile]:
+        """The raw files of a source, as they are now."""
+        return list_raw_files(source)
+
+    def adopt(self, file: RawFile) -> Artifact:
+        """A raw file that lies where its owner put it, as an artefact."""
+        return self.store.adopt(Path(file.path), file.relative)
+
+    def succeeded(self, future: Any) -> bool:
+        """Wait for a task that the run can do without; whether it came to a result."""
+        self._futures.remove(future)
+        future.wait()
+        return bool(future.state.is_completed())
+
+    def skip(self, what: str, why: str) -> None:
+        """Go on without something, and say so."""
+        for observer in self.observers:
+            observer.skipped(what, why)
+
+    def wait(self) -> None:
+        """Wait for everything that was submitted.
+
+        Raises:
+            HeadwaterError: of the first stage that failed by itself.
+        """
+        for future in self._futures:
+            future.wait()
+        states = [future.state for future in self._futures]
+        for state in states:
+            if state.is_failed() or state.is_crashed():
+                state.result(raise_on_failure=True)
+
+    def is_forced(self, stage: Stage) -> bool:
+        """Whether the user asked for this stage to run in any case."""
+        return stage.name in self.force
+
+    def request(
+        self, stage: Stage, config: Settings, inputs: Mapping[str, Input], shard: str | None
+    ) -> Request:
+        """What a stage is asked for, its inputs being resolved references."""
+        roles = {role: narrow(value, self.load) for role, value in inputs.items()}
+        return build_request(stage, config, roles, shard)
+
+    def reused(self, stage: Stage, shard: str | None, artifact: Artifact) -> None:
+        """Tell the observers of a hit."""
+        for observer in self.observers:
+            observer.reused(stage.name, shard, artifact)
+
+    def execute(
+        self, stage: Stage, config: Settings, inputs: Mapping[str, Input], shard: str | None
+    ) -> Artifact:
+        """Run a stage function in a worker and commit what it made.
+
+        Raises:
+            HeadwaterError: as the stage raised it.
+        """
+        roles = {
+            role: narrow(value, lambda ref: self.store.fetch(self.load(ref)))
+            for role, value in inputs.items()
+        }
+        request = build_request(stage, config, roles, shard)
+        try:
+            artifact = self._produce(stage, config, roles, request)
+        except BaseException as error:
+            for observer in self.observers:
+                observer.failed(stage.name, shard, error)
+            raise
+        for observer in self.observers:
+            observer.executed(stage.name, shard, artifact)
+        return artifact
+
+    def load(self, ref: Ref) -> Artifact:
+        """The artefact behind a task's result.
+
+        Raises:
+            ArtifactError: its record is gone.
+        """
+        artifact = self.store.load(ref.stage, ref.key)
+        if artifact is None:
+            raise ArtifactError(f"the record of {ref.stage} is gone from the store: run again")
+        return artifact
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self.workers.close()
+
+    def _produce(
+        self, stage: Stage, config: Settings, roles: RoleArtifacts, request: Request
+    ) -> Artifact:
+        facts: dict[str, Any] = {"run": self.name, **machine_facts()}
+
+        def write(out: Path) -> Counts:
+            job = Job(
+                function=stage.function,
+                config=config,
+                inputs=roles,
+                out=out,
+                log=self.logs / f"{stage.name}{'-' + request.shard if request.shard else ''}.log",
+                threads=self.workers.cores.total if stage.all_cores else 1,
+            )
+            counts, seconds = self.workers.run(
+                job,
+                lambda: self._tell_started(stage, request.shard),
+                self._progress(stage, request.shard),
+            )
+            facts.update(seconds)
+            facts["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+            return counts
+
+        return self.store.produce(request, write, facts)
+
+    def _tell_started(self, stage: Stage, shard: str | None) -> None:
+        for observer in self.observers:
+            observer.started(stage.name, shard)
+
+    def _progress(self, stage: Stage, shard: str | None) -> Any:
+        def report(
+            done: int, total: int | None, unit: str, metrics: Mapping[str, float] | None = None
+        ) -> None:
+            for observer in self.observers:
+                observer.progressed(stage.name, shard, done, total, unit, metrics or {})
+
+        return report
+
+
+@cache
+def machine_facts() -> dict[str, Any]:
+    """What made a result besides its inputs: code, machine, cores."""
+    return {
+        "commit": _code_commit(),
+        "machine": platform.platform(),
+        "cores": os.cpu_count() or 1,
+    }
+
+
+def _code_commit() -> str:
+    """The commit of the code that runs, with ``+dirty`` when it was changed; or ``unknown``."""
+    root = Path(__file__).resolve().parent.parent
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}+dirty" if changes else commit

@@ -1,0 +1,47 @@
+"""The stage table: one row a stage, in the order of the pipeline.
+
+A stage's function lives in a library that knows no Prefect; this is where it gets its name,
+its version and its manners. Raise ``version`` when the output for the same input changes.
+"""
+
+from tasks.stage import Stage
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("download", "pipeline_data.sources.download:run", retries=3),
+        Stage("fetch", "pipeline_data.sources.fetch:run", retries=3),
+        Stage("site", "pipeline_data.sources.site:run"),
+        Stage("crawl", "pipeline_data.sources.crawl:run", sharded=True, retries=2),
+        Stage("ingest", "pipeline_data.sources.ingest:run", sharded=True),
+        Stage("curriculum", "pipeline_data.curriculum.curriculum:run", sharded=True),
+        Stage("extract", "pipeline_data.corpus.extract:run"),
+        Stage("filter", "pipeline_data.corpus.filter:run"),
+        Stage("signature", "pipeline_data.corpus.signature:run"),
+        Stage("dedup", "pipeline_data.corpus.dedup:run", sharded=True),
+        Stage("sample", "pipeline_data.corpus.sample:run"),
+        Stage("tokenizer", "pipeline_data.corpus.tokenizer:run"),
+        Stage("tokenize", "pipeline_data.corpus.tokenize:run"),
+        Stage("pretrain", "model_code.pretrain:run", all_cores=True),
+        Stage("sft", "model_code.sft:run"),
+        Stage("responses", "model_code.responses:run"),
+        Stage("preferences", "pipeline_data.preferences:run"),
+        Stage("reward", "model_code.reward:run"),
+        Stage("ppo", "model_code.ppo:run"),
+        Stage("practice", "model_code.practice:run"),
+        *(
+            Stage(
+                f"evaluate-{model}",
+                f"model_code.evaluate:run_{model}",
+                measures=subject,
+            )
+            for model, subject in {
+                "base": "pretrain",
+                "sft": "sft",
+                "reward": "reward",
+                "ppo": "ppo",
+                "practice": "practice",
+            }.items()
+        ),
+    )
+}

@@ -1,0 +1,354 @@
+"""Where artefacts live: a local folder or any fsspec URL.
+
+    <root>/<stage>/<key>/artifact.json     the record, written last and put in place atomically
+    <root>/<stage>/<key>/<attempt>/...     the files it names
+    <root>/references/<name>.json          'assistant' -> an artefact, for people and the command
+
+What has no ``artifact.json`` does not exist, so a crash leaves nothing half done. Every
+attempt at a key has a folder of its own and the record names the one that counts: two runs
+which make the same artefact at once do not touch each other's files, and the first record wins.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+
+from pipeline_data.artifact import (
+    MANIFEST,
+    Artifact,
+    Counts,
+    FileRecord,
+    Parent,
+    content_digest,
+    describe,
+    from_record,
+    hash_file,
+    part_digests,
+    to_record,
+)
+from pipeline_data.errors import ArtifactError
+from pipeline_data.settings import fingerprint
+
+EXTERNAL = "file"
+"""The stage name of a raw file that lies where its owner put it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a stage: with the digests of the inputs it determines the key."""
+
+    stage: str
+    version: int
+    config: Mapping[str, Any]
+    parents: Sequence[Parent]
+    shard: str | None = None
+    sharded: bool = False
+
+    @property
+    def key(self) -> str:
+        """Hash of stage, version, config, shard and the *content* of the inputs, nothing else."""
+        inputs = [[p.role, p.shard, p.digest] for p in self.parents]
+        return fingerprint([self.stage, self.version, self.config, self.shard, inputs])
+
+
+class Store:
+    """Reads and commits artefacts below one root.
+
+    Args:
+        url: a folder or any fsspec URL (``memory://``, ``s3://bucket/prefix``).
+        cache: local folder for working files and, with a remote root, copies of artefacts.
+    """
+
+    def __init__(self, url: str, cache: Path) -> None:
+        self.fs, self.root = fsspec.core.url_to_fs(url)
+        self.is_local = "file" in (
+            self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
+        )
+        self.cache = cache
+
+    def find(self, request: Request) -> Artifact | None:
+        """The finished artefact for a request, if it is sound.
+
+        Every file must be there with its size, and one written later than the record must still
+        have its hash; :meth:`damage` reads every byte.
+        """
+        artifact = self.load(request.stage, request.key)
+        if artifact is None or self._missing(artifact) or self._touched(artifact):
+            return None
+        return artifact
+
+    def load(self, stage: str, key: str) -> Artifact | None:
+        """The record for a key as it stands, files unchecked; nothing when there is none."""
+        path = self._record_path(stage, key)
+        try:
+            record = json.loads(self.fs.cat_file(path))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return None  # a torn record is no record: the stage runs again
+        return from_record(record, self._folder(record))
+
+    def produce(
+        self, request: Request, write: Callable[[Path], Counts], facts: Mapping[str, Any]
+    ) -> Artifact:
+        """Let ``write`` fill a new folder, then commit it as the artefact of ``request``.
+
+        An existing sound artefact with the same content stays as it is, so a forced rerun
+        that changes nothing changes nothing. ``facts`` is read after ``write`` returns.
+        """
+        attempt = uuid.uuid4().hex[:12]
+        directory = self._attempt_directory(request, attempt)
+        directory.mkdir(parents=True)
+        try:
+            counts = write(directory)
+            files = describe(directory)
+            artifact = Artifact(
+                stage=request.stage,
+                version=request.version,
+                key=request.key,
+                digest=content_digest(files),
+                directory=directory,
+                shard=request.shard,
+                config=request.config,
+                parents=tuple(request.parents),
+                files=files,
+                counts=counts,
+                parts=part_digests(files) if request.sharded else {},
+                facts=dict(facts),
+            )
+            return self._commit(request, artifact, attempt)
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+    def adopt(self, path: Path, relative: str) -> Artifact:
+        """Record a raw file where it lies.
+
+        Its identity is its content and ``relative``, the end of its path by which a source knows
+        it and which names its records; the folder it lies in is none of it.
+        """
+        path = path.resolve()
+        sha256 = self._remembered_hash(path)
+        folder = Path(str(path).removesuffix(relative))
+        file = FileRecord(relative, sha256, path.stat().st_size)
+        artifact = Artifact(
+            stage=EXTERNAL,
+            version=1,
+            key=fingerprint([EXTERNAL, str(path), relative, sha256]),
+            digest=content_digest([file]),
+            directory=folder,
+            files=(file,),
+        )
+        if not self.fs.exists(self._record_path(EXTERNAL, artifact.key)):
+            self._write_record(artifact, str(folder))
+        return artifact
+
+    def fetch(self, artifact: Artifact) -> Artifact:
+        """The same artefact with its files on this machine (a copy when the root is remote)."""
+        if self._is_here(artifact) or artifact.directory.is_dir():
+            return artifact
+        source = str(PurePosixPath(self._key_path(artifact.stage, artifact.key)))
+        attempt = artifact.directory.name
+        partial = artifact.directory.with_name(f"{attempt}.{uuid.uuid4().hex[:8]}")
+        for file in artifact.files:
+            target = partial / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.fs.get_file(f"{source}/{attempt}/{file.path}", str(target))
+        try:
+            partial.rename(artifact.directory)
+        except OSError:  # another thread was first
+            shutil.rmtree(partial)
+        return artifact
+
+    def damage(self, artifact: Artifact) -> list[str]:
+        """What is wrong with an artefact, every byte being read: a line a file, none if sound."""
+        problems = self._missing(artifact)
+        if problems:
+            return problems
+        local = self.fetch(artifact)
+        for file in artifact.files:
+            if hash_file(local.directory / file.path) != file.sha256:
+                problems.append(f"{artifact.label}: {file.path} does not match its SHA-256")
+        if content_digest(artifact.files) != artifact.digest:
+            problems.append(f"{artifact.label}: the record does not match its own digest")
+        return problems
+
+    def discard(self, artifact: Artifact) -> None:
+        """Forget an artefact: its record first, then its files."""
+        if artifact.stage == EXTERNAL:
+            return
+        self.fs.rm_file(self._record_path(artifact.stage, artifact.key))
+        self.fs.rm(self._key_path(artifact.stage, artifact.key), recursive=True)
+        if not self.is_local:
+            shutil.rmtree(artifact.directory, ignore_errors=True)
+
+    def point(self, name: str, artifact: Artifact) -> None:
+        """Make ``name`` (such as 'assistant') mean this artefact from now on."""
+        path = f"{self.root}/references/{name}.json"
+        self._write_json(path, {"stage": artifact.stage, "key": artifact.key})
+
+    def named(self, name: str) -> Artifact:
+        """The artefact that a name means.
+
+        Raises:
+            ArtifactError: the name means nothing here, or its record is gone.
+        """
+        try:
+            target = json.loads(self.fs.cat_file(f"{self.root}/references/{name}.json"))
+        except FileNotFoundError:
+            known = ", ".join(self.names()) or "none yet: headwater run makes them"
+            raise ArtifactError(f"no model named '{name}' in the store (known: {known})") from None
+        artifact = self.load(target["stage"], target["key"])
+        if artifact is None:
+            raise ArtifactError(f"the record of '{name}' is gone: headwater run rebuilds it")
+        return artifact
+
+    def names(self) -> list[str]:
+        """All names that mean an artefact."""
+        folder = f"{self.root}/references"
+        if not self.fs.isdir(folder):
+            return []
+        return sorted(PurePosixPath(p).stem for p in self.fs.ls(folder, detail=False))
+
+    def ancestry(self, artifact: Artifact) -> Iterator[Artifact]:
+        """The artefact and all it was made of, each once, nearest first.
+
+        Raises:
+            ArtifactError: a parent's record is gone.
+        """
+        seen: set[tuple[str, str]] = set()
+        queue = [artifact]
+        while queue:
+            current = queue.pop(0)
+            if (current.stage, current.key) in seen:
+                continue
+            seen.add((current.stage, current.key))
+            yield current
+            queue.extend(self.parent(p) for p in current.parents)
+
+    def parent(self, parent: Parent) -> Artifact:
+        """The artefact behind a parent entry.
+
+        Raises:
+            ArtifactError: its record is gone.
+        """
+        artifact = self.load(parent.stage, parent.key)
+        if artifact is None:
+            raise ArtifactError(
+                f"the record of {parent.stage} {parent.digest[:12]} is gone: "
+                "headwater run rebuilds it"
+            )
+        return artifact
+
+    def _commit(self, request: Request, artifact: Artifact, attempt: str) -> Artifact:
+        current = self.find(request)
+        if current and current.digest == artifact.digest and not self.damage(current):
+            shutil.rmtree(artifact.directory)
+            return current
+        if not self.is_local:
+            target = f"{self._key_path(request.stage, request.key)}/{attempt}"
+            for file in artifact.files:
+                path = f"{target}/{file.path}"
+                self.fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+                self.fs.put_file(str(artifact.directory / file.path), path)
+            kept = self.cache / request.stage / request.key[:24] / attempt
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            artifact = replace(artifact, directory=artifact.directory.rename(kept))
+        self._write_record(artifact, attempt)
+        return artifact
+
+    def _missing(self, artifact: Artifact) -> list[str]:
+        sizes = self._local_sizes if self._is_here(artifact) else self._remote_sizes
+        problems = []
+        for file, size in zip(artifact.files, sizes(artifact), strict=True):
+            if size is None:
+                problems.append(f"{artifact.label}: {file.path} is missing")
+            elif size != file.bytes:
+                problems.append(f"{artifact.label}: {file.path} has {size} bytes, not {file.bytes}")
+        return problems
+
+    def _touched(self, artifact: Artifact) -> list[str]:
+        """Files written after their record was, whose bytes are not those of the record."""
+        if not self.is_local or artifact.stage == EXTERNAL:
+            return []
+        recorded = Path(self._record_path(artifact.stage, artifact.key)).stat().st_mtime_ns
+        return [
+            f"{artifact.label}: {file.path} was changed"
+            for file in artifact.files
+            if (path := artifact.directory / file.path).stat().st_mtime_ns > recorded
+            and hash_file(path) != file.sha256
+        ]
+
+    def _is_here(self, artifact: Artifact) -> bool:
+        return self.is_local or artifact.stage == EXTERNAL
+
+    def _local_sizes(self, artifact: Artifact) -> list[int | None]:
+        paths = (artifact.directory / file.path for file in artifact.files)
+        return [path.stat().st_size if path.is_file() else None for path in paths]
+
+    def _remote_sizes(self, artifact: Artifact) -> list[int | None]:
+        folder = f"{self._key_path(artifact.stage, artifact.key)}/{artifact.directory.name}"
+        try:
+            listing = self.fs.find(folder, detail=True)
+        except FileNotFoundError:
+            listing = {}
+        sizes = {
+            path.rpartition(f"/{artifact.directory.name}/")[2]: info["size"]
+            for path, info in listing.items()
+        }
+        return [sizes.get(file.path) for file in artifact.files]
+
+    def _attempt_directory(self, request: Request, attempt: str) -> Path:
+        if self.is_local:
+            return Path(self._key_path(request.stage, request.key), attempt)
+        return self.cache / "attempts" / attempt
+
+    def _folder(self, record: Mapping[str, Any]) -> Path:
+        if record["stage"] == EXTERNAL:
+            return Path(record["folder"])
+        if self.is_local:
+            return Path(self._key_path(record["stage"], record["key"]), record["folder"])
+        return self.cache.joinpath(record["stage"], record["key"][:24], record["folder"])
+
+    def _key_path(self, stage: str, key: str) -> str:
+        return f"{self.root}/{stage}/{key[:24]}"
+
+    def _record_path(self, stage: str, key: str) -> str:
+        return f"{self._key_path(stage, key)}/{MANIFEST}"
+
+    def _write_record(self, artifact: Artifact, folder: str) -> None:
+        record = {**to_record(artifact), "folder": folder}
+        self._write_json(self._record_path(artifact.stage, artifact.key), record)
+
+    def _write_json(self, path: str, value: Mapping[str, Any]) -> None:
+        data = json.dumps(value, indent=1, ensure_ascii=False, default=str).encode()
+        if not self.is_local:
+            self.fs.pipe_file(path, data)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        temporary.write_bytes(data)
+        temporary.replace(target)
+
+    def _remembered_hash(self, path: Path) -> str:
+        """The file's SHA-256, remembered by size and modification time."""
+        stat = path.stat()
+        memory = self.cache / "hashes" / f"{fingerprint(str(path.resolve()))[:24]}.json"
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        if memory.is_file():
+            known = json.loads(memory.read_bytes())
+            if known["stamp"] == stamp:
+                return str(known["sha256"])
+        sha256 = hash_file(path)
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = memory.with_name(f".{memory.name}.{uuid.uuid4().hex[:8]}")
+        temporary.write_text(json.dumps({"stamp": stamp, "sha256": sha256}))
+        temporary.replace(memory)
+        return sha256

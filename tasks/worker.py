@@ -1,0 +1,114 @@
+"""The process that runs stage functions: ``python -m tasks.worker LOG_FOLDER``.
+
+It reads one job a line from standard input and answers in lines on what was standard
+output, while everything that libraries print goes to the stage's log file. When its parent dies, by
+whatever signal, standard input ends and so does the worker.
+"""
+
+import importlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline_data.artifact import Artifact, from_record
+from pipeline_data.errors import HeadwaterError
+from pipeline_data.stage_run import Inputs, Runtime
+
+PROGRESS_SECONDS = 0.2
+
+
+def import_name(name: str) -> Any:
+    """The object that ``module:attribute`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def load_artifact(record: Mapping[str, Any]) -> Artifact:
+    """An artefact as it came through the pipe."""
+    return from_record(record, Path(record["directory"]))
+
+
+def _load_inputs(roles: Mapping[str, Any]) -> Inputs:
+    return Inputs(
+        {
+            role: [load_artifact(v) for v in value]
+            if isinstance(value, list)
+            else load_artifact(value)
+            for role, value in roles.items()
+        }
+    )
+
+
+class _ProgressLines:
+    """Sends progress to the parent, at most a few times a second."""
+
+    def __init__(self, answers: IO[str]) -> None:
+        self.answers = answers
+        self.last = 0.0
+
+    def __call__(
+        self, done: int, total: int | None, unit: str, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        now = time.monotonic()
+        if now - self.last < PROGRESS_SECONDS and done != total:
+            return
+        self.last = now
+        _answer(
+            self.answers,
+            {"done": done, "total": total, "unit": unit, "metrics": dict(metrics or {})},
+        )
+
+
+def _answer(answers: IO[str], message: Mapping[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+def _run(job: Mapping[str, Any], answers: IO[str]) -> None:
+    started_cpu = time.process_time()
+    try:
+        run = import_name(job["function"])
+        config = import_name(job["config_class"]).model_validate_json(job["config"])
+        runtime = Runtime(threads=job["threads"], progress=_ProgressLines(answers))
+        counts = run(config, _load_inputs(job["inputs"]), Path(job["out"]), runtime)
+    except Exception as error:
+        traceback.print_exc()
+        known = isinstance(error, HeadwaterError)
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        _answer(answers, {"error": text, "type": type(error).__name__ if known else "StageError"})
+    else:
+        cpu_seconds = time.process_time() - started_cpu
+        _answer(answers, {"counts": counts, "cpu_seconds": cpu_seconds})
+
+
+def _read_jobs(jobs: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    for line in sys.stdin:
+        jobs.put(json.loads(line))
+    os._exit(1)  # the parent is gone: whatever is being made is no longer wanted
+
+
+def main() -> None:
+    """Serve jobs until the parent goes away."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    while True:
+        job = jobs.get()
+        log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        _run(job, answers)
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

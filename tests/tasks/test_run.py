@@ -1,0 +1,229 @@
+"""Stages as Prefect tasks, against a real server, with real worker processes."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.futures import PrefectFuture
+
+from pipeline_data.artifact import Artifact
+from pipeline_data.errors import HeadwaterError, SourceError, StageError
+from tasks.run import PipelineRun
+from tasks.stage import Part, Stage
+from tasks.store import Store
+from tests.tasks.toy_stages import NumberConfig
+
+TOYS = "tests.tasks.toy_stages"
+NUMBERS = Stage("numbers", f"{TOYS}:numbers", sharded=True)
+PARITY = Stage("parity", f"{TOYS}:parity")
+TOTAL = Stage("total", f"{TOYS}:total", all_cores=True)
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@dataclass
+class Events:
+    """Writes down what an observer is told."""
+
+    seen: list[str] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def planned(self, stage: str, shard: str | None) -> None:
+        pass
+
+    def reused(self, stage: str, shard: str | None, artifact: Artifact) -> None:
+        self.seen.append(f"reused {stage} {shard}")
+
+    def started(self, stage: str, shard: str | None) -> None:
+        self.seen.append(f"started {stage} {shard}")
+
+    def progressed(
+        self,
+        stage: str,
+        shard: str | None,
+        done: int,
+        total: int | None,
+        unit: str,
+        metrics: Mapping[str, float],
+    ) -> None:
+        self.metrics.update(metrics)
+
+    def executed(self, stage: str, shard: str | None, artifact: Artifact) -> None:
+        self.seen.append(f"executed {stage} {shard}")
+
+    def failed(self, stage: str, shard: str | None, error: BaseException) -> None:
+        self.seen.append(f"failed {stage} {shard}: {error}")
+
+    def skipped(self, what: str, why: str) -> None:
+        self.seen.append(f"skipped {what}")
+
+    def of(self, what: str) -> list[str]:
+        return sorted(line.removeprefix(f"{what} ") for line in self.seen if line.startswith(what))
+
+
+class Pipeline:
+    """numbers > parity (a shard at a time) > total."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.calls = home / "calls"
+        self.calls.mkdir(parents=True)
+        self.store = Store(str(home / "store"), home / "cache")
+
+    def __call__(self, value: int = 1, force: tuple[str, ...] = ()) -> tuple[Events, str]:
+        events = Events()
+        run = PipelineRun(self.store, self.home, 2, force, [events])
+        config = NumberConfig(value=value)
+
+        @flow(name="toy")
+        def toy() -> PrefectFuture[object]:
+            made = run.submit(NUMBERS, config)
+            parities = [
+                run.submit(PARITY, NumberConfig(), {"number": Part(made, shard)}, shard)
+                for shard in ("a", "b")
+            ]
+            result = run.submit(TOTAL, NumberConfig(), {"parities": parities})
+            run.wait()
+            return result.result()
+
+        try:
+            ref = toy()
+        finally:
+            run.close()
+        return events, run.load(ref).path("total.txt").read_text()
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return Pipeline(tmp_path)
+
+
+def test_a_second_run_executes_nothing(pipeline: Pipeline) -> None:
+    events, total = pipeline()
+    assert total == "2"
+    assert events.of("executed") == ["numbers None", "parity a", "parity b", "total None"]
+    assert events.metrics == {"value": 1.0}
+    again, total = pipeline()
+    assert total == "2"
+    assert again.of("executed") == []
+    assert again.of("reused") == ["numbers None", "parity a", "parity b", "total None"]
+
+
+def test_a_change_goes_as_far_as_its_effect(pipeline: Pipeline) -> None:
+    pipeline(value=1)
+    events, _ = pipeline(value=3)  # another number in shard a, but odd as before
+    assert events.of("executed") == ["numbers None", "parity a"]
+    events, total = pipeline(value=4)
+    assert total == "1"
+    assert events.of("executed") == ["numbers None", "parity a", "total None"]
+    events, _ = pipeline(value=1)
+    assert events.of("executed") == []
+
+
+def test_a_forced_stage_runs_and_its_equal_result_stops_there(pipeline: Pipeline) -> None:
+    pipeline()
+    events, _ = pipeline(force=("parity",))
+    assert events.of("executed") == ["parity a", "parity b"]
+
+
+@pytest.mark.parametrize("damage", ["delete", "shorten", "change", "record"])
+def test_a_damaged_artefact_is_made_again(pipeline: Pipeline, damage: str) -> None:
+    pipeline()
+    victim = next((pipeline.store.cache.parent / "store" / "parity").rglob("parity.txt"))
+    if damage == "delete":
+        victim.unlink()
+    elif damage == "shorten":
+        victim.write_text("")
+    elif damage == "change":
+        victim.write_text("9")
+    else:
+        (victim.parent.parent / "artifact.json").write_text("{")
+    events, total = pipeline()
+    assert total == "2"
+    assert len(events.of("executed")) == 1
+    assert events.of("executed")[0].startswith("parity")
+
+
+def test_prefect_shows_cached_tasks_and_the_edges_of_the_graph(pipeline: Pipeline) -> None:
+    pipeline(value=11)
+    pipeline(value=11)
+    tasks = task_runs_of_last_flow_run(num_tasks=4)
+    assert {t.state_name for t in tasks.values()} == {"Cached"}
+    parents = {x.id for group in tasks["total"].task_inputs.values() for x in group}
+    assert parents == {tasks["parity a"].id, tasks["parity b"].id}
+    assert {x.id for x in tasks["parity a"].task_inputs["inputs"]} == {tasks["numbers"].id}
+
+
+def task_runs_of_last_flow_run(num_tasks: int) -> dict[str, TaskRun]:
+    """Name to task run, once the server has written all of them down."""
+    deadline = time.monotonic() + 20
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(limit=1, sort=FlowRunSort.START_TIME_DESC)
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[runs[0].id]))
+        while time.monotonic() < deadline:
+            tasks = {t.name: t for t in client.read_task_runs(flow_run_filter=only)}
+            done = [t for t in tasks.values() if t.state and t.state.is_final()]
+            if len(done) == num_tasks:
+                return tasks
+            time.sleep(0.1)
+    raise AssertionError(f"the server has {len(done)} of {num_tasks} task runs")
+
+
+def run_one(home: Path, stage: Stage, config: NumberConfig) -> Events:
+    events = Events()
+    run = PipelineRun(Store(str(home / "store"), home / "cache"), home, 2, (), [events])
+
+    @flow(name="one")
+    def one() -> None:
+        run.submit(stage, config)
+        run.wait()
+
+    try:
+        one()
+    except HeadwaterError as error:
+        events.seen.append(f"raised {type(error).__name__}: {error}")
+    finally:
+        run.close()
+    return events
+
+
+def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
+    stage = Stage("flaky", f"{TOYS}:flaky", retries=2)
+    events = run_one(tmp_path, stage, NumberConfig(calls=str(tmp_path), fail=1))
+    assert events.of("executed") == ["flaky None"]
+    assert len(list(tmp_path.glob("flaky-*"))) == 2
+
+
+def test_what_cannot_pass_is_not_tried_again(tmp_path: Path) -> None:
+    stage = Stage("refuse", f"{TOYS}:refuse", retries=2)
+    events = run_one(tmp_path, stage, NumberConfig(calls=str(tmp_path)))
+    assert events.of("raised") == ["SourceError: no such package: check the recipe"]
+    assert len(list(tmp_path.glob("refuse-*"))) == 1
+
+
+def test_a_bug_names_the_log_that_holds_its_traceback(tmp_path: Path) -> None:
+    events = run_one(tmp_path, Stage("crash", f"{TOYS}:crash"), NumberConfig())
+    (line,) = events.of("raised")
+    assert line.startswith("StageError: ZeroDivisionError")
+    log = Path(line.rpartition("log: ")[2].rstrip(")"))
+    assert "about to divide" in log.read_text()
+    assert "Traceback" in log.read_text()
+    assert list((tmp_path / "store").rglob("half.txt")) == []
+
+
+def test_a_killed_worker_is_an_error_in_one_line(tmp_path: Path) -> None:
+    events = run_one(tmp_path, Stage("die", f"{TOYS}:die"), NumberConfig())
+    (line,) = events.of("raised")
+    assert "killed by signal 9" in line
+
+
+def test_errors_keep_their_kind() -> None:
+    assert issubclass(SourceError, HeadwaterError)
+    assert not issubclass(StageError, SourceError)
