@@ -30,8 +30,8 @@ clean:  ## delete the environment and all state of this folder
 
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 LOG = .venv/pip.log
-COUNT = awk '/^(Collecting|Requirement already)/ { n++; printf "\r  %d packages found", n; fflush() } \
-	/^Installing collected/ { printf "\n  installing them\n"; fflush() }'
+COUNT = awk '/^(Collecting|Requirement already)/ && ++n % 45 == 0 { print "  " n " packages found"; fflush() } \
+	/^Installing collected/ { print "  installing " n; fflush() }'
 
 .venv/ready: requirements.lock pyproject.toml
 	@echo "setting up .venv (once; two minutes or so)"

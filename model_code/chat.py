@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from model_code import language_model
@@ -38,11 +39,7 @@ def stream(
     while len(answer) < max_new_tokens:
         output = model(input_ids=inputs, past_key_values=cache, use_cache=True)
         cache, logits = output.past_key_values, output.logits[0, -1]
-        if temperature:
-            weights = torch.softmax(logits / temperature, dim=-1)
-            token = int(torch.multinomial(weights, 1, generator=generator))
-        else:
-            token = int(logits.argmax())
+        token = _choose(logits, temperature, generator)
         if token == tokenizer.eos_token_id:
             break
         answer.append(token)
@@ -54,6 +51,13 @@ def stream(
             shown = text
     if len(text) > len(shown):
         yield text[len(shown) :]
+
+
+def _choose(logits: Tensor, temperature: float, generator: torch.Generator) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    weights = torch.softmax(logits / temperature, dim=-1)
+    return int(torch.multinomial(weights, 1, generator=generator))
 
 
 def _fit(
