@@ -28,14 +28,16 @@ lock: .venv/ready  ## pin what is installed now
 clean:  ## delete the environment and all state of this folder
 	@rm -rf .venv "$(HEADWATER_HOME)"
 
-PIP = $(BIN)/python -m pip install --disable-pip-version-check
+# The lock is complete, so pip need not resolve it, which would take minutes; the last step
+# finds what a platform needs besides.
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 LOG = .venv/pip.log
-COUNT = awk '/^(Collecting|Requirement already)/ && ++n % 45 == 0 { print "  " n " packages found"; fflush() } \
-	/^Installing collected/ { print "  installing " n; fflush() }'
+COUNT = awk '/^Collecting/ && ++n % 45 == 0 { print "  " n " packages fetched"; fflush() } \
+	/^Installing collected/ { print "  installing " n " packages"; fflush() }'
 
 .venv/ready: requirements.lock pyproject.toml
 	@echo "setting up .venv (once; two minutes or so)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) -r requirements.lock 2>&1 | tee $(LOG) | $(COUNT) || { tail -20 $(LOG); exit 1; }
-	@$(PIP) --no-deps --no-build-isolation -e . > $(LOG) 2>&1 || { tail -20 $(LOG); exit 1; }
+	@$(PIP) --no-deps -r requirements.lock 2>&1 | tee $(LOG) | $(COUNT) || { tail -20 $(LOG); exit 1; }
+	@$(PIP) --no-build-isolation -e . > $(LOG) 2>&1 || { tail -20 $(LOG); exit 1; }
 	@touch $@

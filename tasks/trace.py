@@ -7,6 +7,7 @@ from pipeline_data.artifact import Artifact
 from tasks.store import EXTERNAL, Store
 
 Node = dict[str, Any]
+COUNTS_SHOWN = 4
 
 
 def lineage_tree(store: Store, artifact: Artifact) -> Node:
@@ -61,9 +62,12 @@ def _line(node: Node) -> str:
     role = f"{node['role']}: " if node["role"] else ""
     if node["repeated"]:
         return f"{role}{node['stage']}{shard} {node['digest'][:12]} (above)"
-    counts = ", ".join(
-        f"{name} {value:,}" for name, value in node["counts"].items() if isinstance(value, int)
-    )
+    shown = [
+        f"{name.removeprefix('num_').replace('_', ' ')} {value:,}"
+        for name, value in node["counts"].items()
+        if isinstance(value, int)
+    ]
+    counts = ", ".join(shown[:COUNTS_SHOWN])
     path = f" {node['path']}" if "path" in node else ""
     return f"{role}{node['stage']}{shard} {node['digest'][:12]}{path}" + (
         f"  {counts}" if counts else ""

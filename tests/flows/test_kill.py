@@ -1,0 +1,55 @@
+"""kill -9 in the middle of every stage; the next run must end with the digests of a quiet one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.stages import STAGES
+
+SETTINGS = ("--set", "pretrain.steps=30")
+NOT_IN_SMOKE = {"download", "fetch", "ingest"}
+
+
+def start(home: Path) -> "subprocess.Popen[str]":
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    environment |= {"HEADWATER_HOME": str(home)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "run", "smoke", *SETTINGS, "--json"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return str(json.loads(out)["model_digest"])
+
+
+def kill_during(home: Path, stage: str) -> None:
+    """Start a run and kill it as soon as the stage has begun."""
+    before = set(home.glob(f"logs/*/{stage}*.log"))
+    process = start(home)
+    deadline = time.monotonic() + 300
+    while not set(home.glob(f"logs/*/{stage}*.log")) - before:
+        assert process.poll() is None, f"the run ended before {stage}"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_every_stage_survives_a_kill(tmp_path: Path) -> None:
+    undisturbed = finish(start(tmp_path / "quiet"))
+    home = tmp_path / "killed"
+    for stage in STAGES:
+        if stage not in NOT_IN_SMOKE:
+            kill_during(home, stage)
+    assert finish(start(home)) == undisturbed
