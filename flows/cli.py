@@ -86,9 +86,12 @@ def run_pipeline(options: argparse.Namespace) -> int:
         return _print_plan(options, home, recipe)
 
     from flows.display import open_display
+    from flows.orphans import claim_children, end_orphans
     from flows.run_record import last_record
     from flows.session import watched_by
 
+    end_orphans(os.environ["PREFECT_HOME"])
+    claim_children()
     if sys.stderr.isatty():
         print(f"headwater: recipe {recipe.name}, {recipe.compute.cores} cores", file=sys.stderr)
     with open_display() as display, watched_by(display):

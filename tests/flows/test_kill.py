@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from flows.orphans import SERVER, end_orphans
 from tasks.stages import STAGES
 
 SETTINGS = ("--set", "pretrain.steps=30")
@@ -31,6 +33,18 @@ def finish(process: "subprocess.Popen[str]") -> str:
     return str(json.loads(out)["model_digest"])
 
 
+def servers_of(home: Path) -> list[psutil.Process]:
+    """The temporary Prefect servers of a home that are still up."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if SERVER in process.cmdline() and str(home) in process.environ()["PREFECT_HOME"]:
+                found.append(process)
+        except (psutil.Error, KeyError):
+            continue
+    return found
+
+
 def kill_during(home: Path, stage: str) -> None:
     """Start a run and kill it as soon as the stage has begun."""
     before = set(home.glob(f"logs/*/{stage}*.log"))
@@ -42,6 +56,17 @@ def kill_during(home: Path, stage: str) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def test_a_killed_run_leaves_no_server_behind(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    kill_during(home, "curriculum")
+    assert servers_of(home)
+    assert end_orphans(str(home / "prefect")) == 1
+    deadline = time.monotonic() + 30
+    while servers_of(home):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.long

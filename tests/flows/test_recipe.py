@@ -59,7 +59,7 @@ def write(path: Path, text: str) -> str:
 
 
 def test_a_file_may_extend_one_other(tmp_path: Path) -> None:
-    child = write(tmp_path / "mine.yaml", "extends: smoke.yaml\nname: mine\nsft: {steps: 3}\n")
+    child = write(tmp_path / "mine.yaml", "extends: smoke\nname: mine\nsft: {steps: 3}\n")
     recipe = load_recipe(child)
     assert (recipe.name, recipe.sft.steps) == ("mine", 3)
     assert recipe.pretrain == load_recipe("smoke").pretrain
@@ -80,6 +80,6 @@ def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:
 
 
 def test_null_takes_a_key_of_the_parent_out(tmp_path: Path) -> None:
-    values = {"extends": "smoke.yaml", "name": "small", "sources": {"web": None}}
+    values = {"extends": "smoke", "name": "small", "sources": {"web": None}}
     recipe = load_recipe(write(tmp_path / "small.yaml", yaml.safe_dump(values)))
     assert list(recipe.sources) == ["world"]

@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 from prefect.futures import PrefectFuture
 
 from pipeline_data.artifact import Artifact
@@ -25,7 +25,7 @@ NUMBERS = Stage("numbers", f"{TOYS}:numbers", sharded=True)
 PARITY = Stage("parity", f"{TOYS}:parity")
 TOTAL = Stage("total", f"{TOYS}:total", all_cores=True)
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.xdist_group("prefect")]
 
 
 @dataclass
@@ -227,3 +227,15 @@ def test_a_killed_worker_is_an_error_in_one_line(tmp_path: Path) -> None:
 def test_errors_keep_their_kind() -> None:
     assert issubclass(SourceError, HeadwaterError)
     assert not issubclass(StageError, SourceError)
+
+
+def test_a_long_stage_shows_its_progress_in_prefect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.prefect_task.PROGRESS_SECONDS", 0.3)
+    run_one(tmp_path, Stage("slow", f"{TOYS}:slow"), NumberConfig())
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(limit=1, sort=ArtifactSort.CREATED_DESC)
+    assert found[0].type == "progress"
+    assert found[0].data == 100.0
+    assert found[0].description == "slow: 4/4 steps, loss 0.25"

@@ -86,3 +86,12 @@ def die(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Co
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
     return {}
+
+
+def slow(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
+    """Long enough to be looked at."""
+    for step in range(4):
+        time.sleep(0.4)
+        runtime.progress(step + 1, 4, "steps", {"loss": 1.0 / (step + 1)})
+    (out / "ok.txt").write_text("ok")
+    return {}
