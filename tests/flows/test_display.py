@@ -53,7 +53,7 @@ def test_the_live_view_has_a_row_a_stage() -> None:
     assert "✓ extract 2/2" in text
     assert "1 cached" in text
     assert "▸ sft" in text
-    assert "30/120 steps  loss 1.23" in text
+    assert "30/120 steps loss 1.23" in text
     assert "cookbook: it cannot be had" in text
     assert "pretrain" not in text  # not planned
 
