@@ -33,7 +33,7 @@ clean:  ## delete the environment and all state of this folder
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 LOG = .venv/pip.log
 COUNT = awk '/^Collecting/ && ++n % 45 == 0 { print "  " n " packages fetched"; fflush() } \
-	/^Installing collected/ { print "  installing " n " packages"; fflush() }'
+	/^Installing collected/ { print "  installing"; fflush() }'
 
 .venv/ready: requirements.lock pyproject.toml
 	@echo "setting up .venv (once; two minutes or so)"

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 _SESSION = Path(tempfile.mkdtemp(prefix="headwater-tests-"))
+for name in list(os.environ):  # what a parent process, such as xdist's, has set for itself
+    if name.startswith(("HEADWATER_", "PREFECT_", "MLFLOW_")):
+        del os.environ[name]
 os.environ["HEADWATER_HOME"] = str(_SESSION / "home")
 
 from flows.home import open_home  # noqa: E402

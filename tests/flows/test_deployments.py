@@ -27,14 +27,20 @@ def prefect(*arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def worker(prefect_server: str) -> Iterator[None]:
+def worker(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Everything deployed, and a worker that serves the pool."""
     prefect("work-pool", "create", "headwater", "--type", "process")
     prefect("deploy", "--all")
+    own = ("HEADWATER_", "PREFECT_", "MLFLOW_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(own)} | {
+        "HEADWATER_HOME": str(tmp_path_factory.mktemp("worker") / "home"),
+        "PREFECT_API_URL": prefect_server,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", "headwater"],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-        env=os.environ | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
+        env=environment,
     )  # fmt: skip
     try:
         yield

@@ -14,16 +14,16 @@ import pytest
 from flows.orphans import SERVER, end_orphans
 from tasks.stages import STAGES
 
-SETTINGS = ("--set", "pretrain.steps=30")
+SETTINGS = ("--set", "pretrain.steps=60")
 NOT_IN_SMOKE = {"download", "fetch", "ingest"}
 
 
-def start(home: Path) -> "subprocess.Popen[str]":
+def start(home: Path, output: int = subprocess.PIPE) -> "subprocess.Popen[str]":
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     environment |= {"HEADWATER_HOME": str(home)}
     return subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "run", "smoke", *SETTINGS, "--json"],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment, stdout=output, stderr=output, text=True,
     )  # fmt: skip
 
 
@@ -48,14 +48,14 @@ def servers_of(home: Path) -> list[psutil.Process]:
 def kill_during(home: Path, stage: str) -> None:
     """Start a run and kill it as soon as the stage has begun."""
     before = set(home.glob(f"logs/*/{stage}*.log"))
-    process = start(home)
+    process = start(home, output=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not set(home.glob(f"logs/*/{stage}*.log")) - before:
         assert process.poll() is None, f"the run ended before {stage}"
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
 
 
 def test_a_killed_run_leaves_no_server_behind(tmp_path: Path) -> None:
