@@ -92,8 +92,8 @@ def run_pipeline(options: argparse.Namespace) -> int:
 
     end_orphans(os.environ["PREFECT_HOME"])
     claim_children()
-    if sys.stderr.isatty():
-        print(f"headwater: recipe {recipe.name}, {recipe.compute.cores} cores", file=sys.stderr)
+    cores = f"{recipe.compute.cores} cores"
+    print(f"recipe {recipe.name} on {cores}, in {home.path}", file=sys.stderr)
     with open_display() as display, watched_by(display):
         from flows.pipeline import pipeline
 

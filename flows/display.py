@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline_data.artifact import Artifact
+from tasks.observer import Observer
 from tasks.stages import STAGES
 
 PLAIN_SECONDS = 15.0
@@ -49,7 +50,7 @@ class _Row:
         return time.monotonic() - self.started if self.running and self.started else self.seconds
 
 
-class Display:
+class Display(Observer):
     """Observes a run and keeps one row a stage."""
 
     def __init__(self) -> None:
@@ -91,6 +92,8 @@ class Display:
             shown = ", ".join(f"{name} {value:.3g}" for name, value in list(metrics.items())[:2])
             of_total = f"/{total:,}" if total else ""
             row.detail = f"{done:,}{of_total} {unit}" + (f"  {shown}" if shown else "")
+            if row.planned > 1:
+                row.detail = f"{row.finished}/{row.planned} shards"
             self.moved(stage)
 
     def executed(self, stage: str, shard: str | None, artifact: Artifact) -> None:

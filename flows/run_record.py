@@ -10,12 +10,13 @@ from typing import Any
 from pipeline_data.artifact import Artifact
 from pipeline_data.errors import HeadwaterError
 from pipeline_data.formats import read_jsonl
+from tasks.observer import Observer
 from tasks.stages import STAGES
 
 Record = dict[str, Any]
 
 
-class Tally:
+class Tally(Observer):
     """Observes a run and counts what was executed and what was reused, stage by stage."""
 
     def __init__(self) -> None:
@@ -24,23 +25,6 @@ class Tally:
         self.artifacts: dict[str, dict[str | None, Artifact]] = {name: {} for name in STAGES}
         self.num_executed: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.notes: list[str] = []
-
-    def planned(self, stage: str, shard: str | None) -> None:
-        """Nothing to count yet."""
-
-    def started(self, stage: str, shard: str | None) -> None:
-        """Nothing to count yet."""
-
-    def progressed(
-        self,
-        stage: str,
-        shard: str | None,
-        done: int,
-        total: int | None,
-        unit: str,
-        metrics: Mapping[str, float],
-    ) -> None:
-        """Progress is for those who watch."""
 
     def reused(self, stage: str, shard: str | None, artifact: Artifact) -> None:
         """Count a cached result."""
@@ -52,9 +36,6 @@ class Tally:
         with self._lock:
             self.artifacts[stage][shard] = artifact
             self.num_executed[stage] += 1
-
-    def failed(self, stage: str, shard: str | None, error: BaseException) -> None:
-        """A failed stage has no result to count."""
 
     def skipped(self, what: str, why: str) -> None:
         """Keep the note."""

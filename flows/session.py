@@ -10,7 +10,8 @@ from flows.home import Home, open_home
 from flows.recipe import Recipe, load_recipe
 from flows.run_record import Tally, save_record, stage_measures
 from pipeline_data.artifact import Artifact
-from tasks.run import Observer, PipelineRun
+from tasks.observer import Observer
+from tasks.run import PipelineRun
 from tasks.stage import Ref
 
 _watchers: ContextVar[tuple[Observer, ...]] = ContextVar("watchers", default=())
@@ -67,8 +68,8 @@ def open_session(recipe: str, overrides: Sequence[str], force: Sequence[str]) ->
         models = {name: _result(run, future) for name, future in session.models.items()}
         for name, artifact in models.items():
             run.store.point(name, artifact)
-        save_record(home.runs, _record(session, models))
         _mirror(session, models, "FINISHED")
+        save_record(home.runs, _record(session, models))
     finally:
         run.close()
 
@@ -87,6 +88,15 @@ def _record(session: Session, models: dict[str, Artifact]) -> dict[str, Any]:
 
 
 def _mirror(session: Session, models: dict[str, Artifact], status: str) -> None:
+    """Log the run in MLflow; the store is the record, so MLflow's troubles never cost a run."""
+    try:
+        _log_lineage(session, models, status)
+    except Exception as error:  # any backend's: a locked file, a server that is away
+        reason = str(error).partition("\n")[0]
+        session.run.skip("MLflow", f"not written ({reason}); the next run makes up for it")
+
+
+def _log_lineage(session: Session, models: dict[str, Artifact], status: str) -> None:
     from tasks.lineage import Lineage, Measure
 
     stages = session.tally.in_order()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline_data.artifact import Artifact, Counts
 from pipeline_data.errors import ArtifactError
@@ -17,35 +17,10 @@ from pipeline_data.sources import RawFile, list_raw_files
 from pipeline_data.sources.settings import FilesSource
 from pipeline_data.stage_run import Progress, silent
 from tasks.launch import Job, RoleArtifacts, Workers
+from tasks.observer import Observer
 from tasks.prefect_task import as_task
 from tasks.stage import Input, Ref, Stage, build_request, narrow
 from tasks.store import Request, Store
-
-
-class Observer(Protocol):
-    """Is told what happens, from several threads; must not fail and must not change anything."""
-
-    def planned(self, stage: str, shard: str | None) -> None: ...
-
-    def reused(self, stage: str, shard: str | None, artifact: Artifact) -> None: ...
-
-    def started(self, stage: str, shard: str | None) -> None: ...
-
-    def progressed(
-        self,
-        stage: str,
-        shard: str | None,
-        done: int,
-        total: int | None,
-        unit: str,
-        metrics: Mapping[str, float],
-    ) -> None: ...
-
-    def executed(self, stage: str, shard: str | None, artifact: Artifact) -> None: ...
-
-    def failed(self, stage: str, shard: str | None, error: BaseException) -> None: ...
-
-    def skipped(self, what: str, why: str) -> None: ...
 
 
 class PipelineRun:

@@ -127,6 +127,20 @@ def test_the_lineage_is_in_mlflow(home: Home, first_run: Record) -> None:
     assert client.get_logged_model(parent_model.model_id).tags["key"] == base.tags["key"]
 
 
+def test_trouble_with_mlflow_never_costs_a_run(
+    first_run: Record,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "broken.db").write_text("not a database")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'broken.db'}")
+    record = headwater(capsys, "run", "smoke")
+    assert record["model_digest"] == first_run["model_digest"]
+    assert len(record["notes"]) == 1
+    assert record["notes"][0].startswith("MLflow: not written (")
+
+
 def test_a_stage_is_logged_once(home: Home, first_run: Record) -> None:
     from mlflow import MlflowClient
 

@@ -15,6 +15,7 @@ from prefect.futures import PrefectFuture
 
 from pipeline_data.artifact import Artifact
 from pipeline_data.errors import HeadwaterError, SourceError, StageError
+from tasks.observer import Observer
 from tasks.run import PipelineRun
 from tasks.stage import Part, Stage
 from tasks.store import Store
@@ -29,14 +30,11 @@ pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.xdist_group
 
 
 @dataclass
-class Events:
+class Events(Observer):
     """Writes down what an observer is told."""
 
     seen: list[str] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
-
-    def planned(self, stage: str, shard: str | None) -> None:
-        pass
 
     def reused(self, stage: str, shard: str | None, artifact: Artifact) -> None:
         self.seen.append(f"reused {stage} {shard}")
