@@ -26,7 +26,8 @@ lock: .venv/ready  ## pin what is installed now
 	@mv .venv/lock requirements.lock
 
 clean:  ## delete the environment and all state of this folder
-	@rm -rf .venv "$(HEADWATER_HOME)"
+	@if [ -x $(BIN)/headwater ]; then $(BIN)/headwater clean --yes; fi
+	@rm -rf .venv
 
 # The lock is complete, so pip need not resolve it, which would take minutes; the last step
 # finds what a platform needs besides.

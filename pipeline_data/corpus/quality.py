@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline_data.corpus.settings import FilterConfig, RuleName, UrlConfig
+from pipeline_data.corpus.word_tokenizer import load_english_tokenizer
 from pipeline_data.settings import Settings
 
 
@@ -69,6 +70,7 @@ def _datatrove_rule(block: type, settings: Settings) -> Rule:
     """A datatrove filter as a rule; an empty setting of strings leaves datatrove's default."""
     from datatrove.data import Document
 
+    load_english_tokenizer()
     arguments = {key: value for key, value in settings if value != ()}
     datatrove_filter = block(**arguments)
 

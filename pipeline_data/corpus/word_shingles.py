@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline_data.corpus.word_tokenizer import load_english_tokenizer
+
 MAX_MEMO_PIECES = 500_000
 
 
@@ -55,6 +57,4 @@ def _word_memo() -> _WordMemo:
     from loguru import logger
 
     logger.disable("datatrove")
-    from datatrove.utils.word_tokenizers import load_word_tokenizer
-
-    return _WordMemo(load_word_tokenizer("eng").tokenizer.tokenizer)
+    return _WordMemo(load_english_tokenizer().tokenizer.tokenizer)
