@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def servers_of(home: Path) -> list[psutil.Process]:
 
 
 def kill_during(home: Path, stage: str) -> None:
-    """Start a run and kill it as soon as the stage has begun."""
+    """Start a run that has this stage to do and kill it as soon as it has begun."""
+    shutil.rmtree(home / "store" / stage, ignore_errors=True)
     before = set(home.glob(f"logs/*/{stage}*.log"))
     process = start(home, output=subprocess.DEVNULL)
     deadline = time.monotonic() + 300

@@ -1,5 +1,6 @@
 """Stages as Prefect tasks, against a real server, with real worker processes."""
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,11 +70,9 @@ class Events(Observer):
 class Pipeline:
     """numbers > parity (a shard at a time) > total."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, url: str) -> None:
         self.home = home
-        self.calls = home / "calls"
-        self.calls.mkdir(parents=True)
-        self.store = Store(str(home / "store"), home / "cache")
+        self.store = Store(url, home / "cache")
 
     def __call__(self, value: int = 1, force: tuple[str, ...] = ()) -> tuple[Events, str]:
         events = Events()
@@ -100,7 +99,7 @@ class Pipeline:
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
-    return Pipeline(tmp_path)
+    return Pipeline(tmp_path, str(tmp_path / "store"))
 
 
 def test_a_second_run_executes_nothing(pipeline: Pipeline) -> None:
@@ -129,6 +128,16 @@ def test_a_forced_stage_runs_and_its_equal_result_stops_there(pipeline: Pipeline
     pipeline()
     events, _ = pipeline(force=("parity",))
     assert events.of("executed") == ["parity a", "parity b"]
+
+
+def test_a_remote_store_is_as_good(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path, f"memory://{tmp_path.name}")
+    events, total = pipeline(value=1)
+    assert (len(events.of("executed")), total) == (4, "2")
+    shutil.rmtree(tmp_path / "cache")  # local copies are only that
+    events, total = pipeline(value=4)
+    assert events.of("executed") == ["numbers None", "parity a", "total None"]
+    assert total == "1"
 
 
 @pytest.mark.parametrize("damage", ["delete", "shorten", "change", "record"])
