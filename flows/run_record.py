@@ -98,8 +98,7 @@ def model_answers(artifacts: Mapping[str, list[Artifact]]) -> list[dict[str, Any
         for artifact in found if STAGES[stage].measures else ():
             path = artifact.directory / "samples.jsonl"
             for row in read_jsonl(path) if path.is_file() else ():
-                model = stage.removeprefix("evaluate-")
-                answers.setdefault(row["prompt"], {})[model] = row["answer"]
+                answers.setdefault(row["prompt"], {})[row["model"]] = row["answer"]
     return [{"prompt": prompt, "answers": texts} for prompt, texts in answers.items()]
 
 

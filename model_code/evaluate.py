@@ -9,7 +9,7 @@ practice is for, are measured apart and are no part of any overall number.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -122,7 +122,7 @@ def run_sft(config: EvaluateConfig, inputs: Inputs, out: Path, runtime: Runtime)
                 float(asked[rows].mean()),
             )
         )
-    return _write(measures, out) | _write_samples(new, config, out)
+    return _write(measures, out) | _write_samples({"base": base, "sft": new}, config, out)
 
 
 def run_reward(config: EvaluateConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
@@ -176,7 +176,7 @@ def run_ppo(config: EvaluateConfig, inputs: Inputs, out: Path, runtime: Runtime)
         utility_gain("utility, sampled, gain over SFT", new, old, config, sampled=True),
     ]
     measures += axis_gains(new, old, "SFT", config)
-    return _write(measures, out) | _write_samples(new, config, out)
+    return _write(measures, out) | _write_samples({"ppo": new}, config, out)
 
 
 def run_practice(config: EvaluateConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
@@ -216,7 +216,7 @@ def run_practice(config: EvaluateConfig, inputs: Inputs, out: Path, runtime: Run
     old, new = _only(answers["PPO"], core), _only(answers["practice"], core)
     measures.append(utility_gain("utility, greedy, gain over PPO", new, old, config))
     measures += axis_gains(new, old, "PPO", config)
-    return _write(measures, out) | _write_samples(new, config, out)
+    return _write(measures, out) | _write_samples({"practice": new}, config, out)
 
 
 def _test_prompts(inputs: Inputs) -> list[Prompt]:
@@ -314,15 +314,19 @@ def _rounded(value: object) -> object:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def _write_samples(answers: GradedAnswers, config: EvaluateConfig, out: Path) -> Counts:
-    """The greedy answers to the first few prompts, which are in random order."""
+def _write_samples(
+    models: Mapping[str, GradedAnswers], config: EvaluateConfig, out: Path
+) -> Counts:
+    """Each model's greedy answers to the first few prompts, which are in random order."""
     rows = [
         {
+            "model": model,
             "kind": group.prompt.kind,
             "prompt": group.prompt.prompt,
             "expected": group.prompt.answer,
             "answer": group.responses[0].text,
         }
+        for model, answers in models.items()
         for group in answers.greedy[: config.num_shown]
     ]
     return {"samples": write_jsonl(out / "samples.jsonl", rows)}

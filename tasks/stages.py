@@ -33,6 +33,7 @@ STAGES = {
             Stage(
                 f"evaluate-{model}",
                 f"model_code.evaluate:run_{model}",
+                version=2,
                 measures=subject,
             )
             for model, subject in {

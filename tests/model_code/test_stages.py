@@ -235,13 +235,12 @@ def test_measures_are_numbers_inside_their_intervals(chain: dict[str, Any], subj
 
 
 def test_samples_show_the_same_prompts_of_every_assistant(chain: dict[str, Any]) -> None:
-    shown = {
-        subject: [
-            row["prompt"] for row in read_jsonl(chain[f"evaluate_{subject}"].path("samples.jsonl"))
-        ]
-        for subject in ("sft", "ppo", "practice")
-    }
-    assert shown["sft"] == shown["ppo"] == shown["practice"]
+    shown: dict[str, list[str]] = {}
+    for subject in ("sft", "ppo", "practice"):
+        for row in read_jsonl(chain[f"evaluate_{subject}"].path("samples.jsonl")):
+            shown.setdefault(row["model"], []).append(row["prompt"])
+    assert set(shown) == {"base", "sft", "ppo", "practice"}
+    assert shown["base"] == shown["sft"] == shown["ppo"] == shown["practice"]
     tests = {p.prompt for p in read_prompts(chain["exercises"].path("prompts-test.jsonl"))}
     assert set(shown["sft"]) <= tests
 
