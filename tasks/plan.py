@@ -1,6 +1,6 @@
 """What a run would do, without doing it: the flows' own graph, walked against the store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from pipeline_data.errors import HeadwaterError, SourceError
 from pipeline_data.settings import Settings
 from pipeline_data.sources import RawFile, list_raw_files
 from pipeline_data.sources.settings import FilesSource
-from tasks.stage import Input, Part, Stage, build_request
+from tasks.stage import Input, Part, Stage, build_request, scope_config
 from tasks.store import Store
 
 
@@ -51,6 +51,9 @@ class Plan:
         except _UnknownError as unknown:
             row = Planned(stage.name, shard, "run", f"after {unknown}", None)
         else:
+            config = scope_config(
+                stage, config, lambda role: _resolve((inputs or {})[role], self.store.fetch)
+            )
             artifact = self.store.find(build_request(stage, config, roles, shard))
             if stage.name in self.force:
                 row = Planned(stage.name, shard, "run", "forced", artifact)
@@ -81,13 +84,13 @@ class Plan:
         """Nothing is skipped in a plan."""
 
 
-def _resolve(value: Any) -> Any:
+def _resolve(value: Any, fetch: Callable[[Artifact], Artifact] = lambda artifact: artifact) -> Any:
     if isinstance(value, Artifact):
         return value
     if isinstance(value, Part):
-        return _resolve(value.artifact).part(value.shard)
+        return _resolve(value.artifact, fetch).part(value.shard)
     if isinstance(value, Planned):
         if value.artifact is None:
             raise _UnknownError(value.stage)
-        return value.artifact
-    return [_resolve(v) for v in value]
+        return fetch(value.artifact)
+    return [_resolve(v, fetch) for v in value]

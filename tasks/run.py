@@ -19,7 +19,7 @@ from pipeline_data.stage_run import Progress, silent
 from tasks.launch import Job, RoleArtifacts, Workers
 from tasks.observer import Observer
 from tasks.prefect_task import as_task
-from tasks.stage import Input, Ref, Stage, build_request, narrow
+from tasks.stage import Input, Ref, Stage, build_request, futures_in, narrow, scope_config
 from tasks.store import Request, Store
 
 
@@ -46,7 +46,8 @@ class PipelineRun:
         self.logs = home / "logs" / self.name
         self.force = frozenset(force)
         self._futures: list[Any] = []
-        self._dispensable: list[Any] = []
+        self._optional: set[int] = set()
+        self._needed: set[int] = set()
 
     def submit(
         self,
@@ -58,6 +59,7 @@ class PipelineRun:
         """Submit a stage to Prefect; returns the future of its :class:`Ref`."""
         for observer in self.observers:
             observer.planned(stage.name, shard)
+        self._needed.update(id(f) for value in (inputs or {}).values() for f in futures_in(value))
         name = f"{stage.name} {shard}" if shard else stage.name
         task = as_task(stage, self).with_options(
             task_run_name=name, refresh_cache=self.is_forced(stage)
@@ -75,8 +77,11 @@ class PipelineRun:
         return self.store.adopt(Path(file.path), file.relative)
 
     def succeeded(self, future: Any) -> bool:
-        """Wait for a task that the run can do without; whether it came to a result."""
-        self._dispensable.append(future)
+        """Wait for a task that the run can do without; whether it came to a result.
+
+        A task whose result another one was given is not one of those, whoever asks.
+        """
+        self._optional.add(id(future))
         future.wait()
         return bool(future.state.is_completed())
 
@@ -93,9 +98,10 @@ class PipelineRun:
         """
         for future in self._futures:
             future.wait()
+        dispensable = self._optional - self._needed
         for future in self._futures:
             failed = future.state.is_failed() or future.state.is_crashed()
-            if failed and future not in self._dispensable:
+            if failed and id(future) not in dispensable:
                 future.state.result(raise_on_failure=True)
 
     def is_forced(self, stage: Stage) -> bool:
@@ -107,7 +113,7 @@ class PipelineRun:
     ) -> Request:
         """What a stage is asked for, its inputs being resolved references."""
         roles = {role: narrow(value, self.load) for role, value in inputs.items()}
-        return build_request(stage, config, roles, shard)
+        return build_request(stage, self._scope(stage, config, inputs), roles, shard)
 
     def reused(self, stage: Stage, shard: str | None, artifact: Artifact) -> None:
         """Tell the observers of a hit."""
@@ -127,10 +133,8 @@ class PipelineRun:
         Raises:
             HeadwaterError: as the stage raised it.
         """
-        roles = {
-            role: narrow(value, lambda ref: self.store.fetch(self.load(ref)))
-            for role, value in inputs.items()
-        }
+        roles = {role: narrow(value, self._open) for role, value in inputs.items()}
+        config = self._scope(stage, config, inputs)
         request = build_request(stage, config, roles, shard)
         try:
             artifact = self._produce(stage, config, roles, request, progress)
@@ -152,6 +156,17 @@ class PipelineRun:
         if artifact is None:
             raise ArtifactError(f"the record of {ref.stage} is gone from the store: run again")
         return artifact
+
+    def _open(self, ref: Ref) -> Artifact:
+        return self.store.fetch(self.load(ref))
+
+    def _scope(self, stage: Stage, config: Settings, inputs: Mapping[str, Input]) -> Settings:
+        def open_input(role: str) -> Artifact:
+            artifact = narrow(inputs[role], self._open)
+            assert isinstance(artifact, Artifact)
+            return artifact
+
+        return scope_config(stage, config, open_input)
 
     def close(self) -> None:
         """End the worker processes."""

@@ -1,6 +1,6 @@
 """What a stage is, how its inputs are written down, and what it is asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ from pipeline_data.artifact import Artifact, Parent
 from pipeline_data.settings import Settings
 from tasks.launch import RoleArtifacts
 from tasks.store import Request
+from tasks.worker import import_name
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Stage:
         all_cores: gets every core, and so runs alone.
         measures: the stage whose result this one measures on held-out data.
         retries: how often a :class:`TransientError` is tried again, with growing delays.
+        scope: ``module:function`` that reduces the config to what concerns the inputs, before
+            the key is made; it gets the config and a function from role to artefact. A setting
+            that cannot touch a shard then leaves that shard's result as it is.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Stage:
     all_cores: bool = False
     measures: str | None = None
     retries: int = 0
+    scope: str | None = None
 
 
 class Ref(BaseModel, frozen=True):
@@ -53,10 +58,29 @@ Input: TypeAlias = Any
 """An Artifact, a Ref, a Part, a Prefect future of a Ref, or a list of these."""
 
 
+def scope_config(stage: Stage, config: Settings, open_input: Callable[[str], Artifact]) -> Settings:
+    """The config as far as it concerns the inputs; ``open_input`` brings a role's files here."""
+    if stage.scope is None:
+        return config
+    scoped: Settings = import_name(stage.scope)(config, open_input)
+    return scoped
+
+
+def futures_in(value: Input) -> Iterator[Any]:
+    """The results to come within an input."""
+    if isinstance(value, Part):
+        yield from futures_in(value.artifact)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from futures_in(item)
+    elif not isinstance(value, (Artifact, Ref)):
+        yield value
+
+
 def build_request(
     stage: Stage, config: Settings, inputs: RoleArtifacts, shard: str | None
 ) -> Request:
-    """What a stage is asked for, once its inputs are known."""
+    """What a stage is asked for, once its inputs are known and its config is scoped to them."""
     parents = []
     for role, value in sorted(inputs.items()):
         for artifact in [value] if isinstance(value, Artifact) else value:

@@ -130,6 +130,58 @@ def test_a_forced_stage_runs_and_its_equal_result_stops_there(pipeline: Pipeline
     assert events.of("executed") == ["parity a", "parity b"]
 
 
+@pytest.mark.parametrize("where", ["folder", "memory"])
+def test_a_setting_reruns_only_the_shards_it_concerns(tmp_path: Path, where: str) -> None:
+    url = str(tmp_path / "store") if where == "folder" else f"memory://{tmp_path.name}-scope"
+    store = Store(url, tmp_path / "cache")
+    stage = Stage("gate", f"{TOYS}:gate", scope=f"{TOYS}:scope_gate")
+
+    def executed(*blocked: int) -> list[str]:
+        events = Events()
+        run = PipelineRun(store, tmp_path, 2, (), [events])
+
+        @flow(name="scoped")
+        def scoped() -> None:
+            made = run.submit(NUMBERS, NumberConfig())
+            config = NumberConfig(blocked=blocked)
+            for shard in ("a", "b"):
+                run.submit(stage, config, {"number": Part(made, shard)}, shard)
+            run.wait()
+
+        try:
+            scoped()
+        finally:
+            run.close()
+        return [line for line in events.of("executed") if line.startswith("gate")]
+
+    assert executed() == ["gate a", "gate b"]
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    assert executed(99) == []
+    assert executed(99, 7) == ["gate b"]
+    assert executed(1, 7) == ["gate a"]
+
+
+def test_a_failed_optional_result_that_something_needs_is_named(tmp_path: Path) -> None:
+    run = PipelineRun(Store(str(tmp_path / "store"), tmp_path / "cache"), tmp_path, 2)
+    refuse = Stage("refuse", f"{TOYS}:refuse")
+
+    @flow(name="shared")
+    def shared(needed: bool) -> bool:
+        future = run.submit(refuse, NumberConfig())
+        if needed:
+            run.submit(PARITY, NumberConfig(), {"number": future})
+        came = run.succeeded(future)
+        run.wait()
+        return came
+
+    try:
+        assert shared(needed=False) is False
+        with pytest.raises(SourceError, match="no such package"):
+            shared(needed=True)
+    finally:
+        run.close()
+
+
 def test_a_remote_store_is_as_good(tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path, f"memory://{tmp_path.name}")
     events, total = pipeline(value=1)

@@ -3,11 +3,12 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field
 
-from pipeline_data.artifact import Counts
+from pipeline_data.artifact import Artifact, Counts
 from pipeline_data.errors import SourceError, TransientError
 from pipeline_data.settings import Settings
 from pipeline_data.stage_run import Inputs, Runtime
@@ -22,6 +23,8 @@ class NumberConfig(Settings):
     """Folder that gets a file for each call."""
     fail: int = 0
     """How many calls fail first."""
+    blocked: tuple[int, ...] = ()
+    """Numbers that are not let through."""
 
 
 def note_call(config: NumberConfig, name: str) -> int:
@@ -50,6 +53,19 @@ def parity(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) ->
     number = int(inputs.one("number").path("number.txt").read_text())
     (out / "parity.txt").write_text(str(number % 2))
     return {"odd": number % 2}
+
+
+def gate(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
+    """A shard's number unless it is blocked."""
+    number = int(inputs.one("number").path("number.txt").read_text())
+    (out / "passed.txt").write_text("" if number in config.blocked else str(number))
+    return {}
+
+
+def scope_gate(config: NumberConfig, open_input: Callable[[str], Artifact]) -> NumberConfig:
+    """The config with the blocked numbers that this shard holds."""
+    number = int(open_input("number").path("number.txt").read_text())
+    return config.model_copy(update={"blocked": tuple(n for n in config.blocked if n == number)})
 
 
 def total(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
