@@ -36,6 +36,8 @@ def run(config: FetchConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Cou
                 local.write(chunk)
                 num_bytes += len(chunk)
                 runtime.progress(num_bytes, None, "byte")
+    except ImportError as error:  # a file system whose package is not installed says which
+        raise SourceError(f"{config.url} cannot be fetched: {error}") from error
     except (FileNotFoundError, PermissionError) as error:
         raise SourceError(
             f"{config.url} is not there or may not be read; correct the source's paths"

@@ -10,21 +10,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from pipeline_data.artifact import Counts
-from pipeline_data.errors import RecipeError, SourceError
+from pipeline_data.errors import SourceError
 from pipeline_data.formats import DROPPED, write_jsonl, write_table
 from pipeline_data.sources.download import split_requirement
 from pipeline_data.sources.package_files import package_path, read_members
+from pipeline_data.sources.record_template import NoTextError, compile_template, render
 from pipeline_data.sources.settings import IngestConfig
 from pipeline_data.sources.sharding import group_by_shard, hash_fraction, shard_name
 from pipeline_data.stage_run import Inputs, Runtime
-
-
-class _NoTextError(Exception):
-    """A record gives no text: the rule and the reason."""
 
 
 def run(config: IngestConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
@@ -43,15 +37,15 @@ def run(config: IngestConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Co
         num_records += 1
         url = record_url(config.package, member, position)
         try:
-            key = _render(key_template, position, record)
+            key = render(key_template, position, record)
             if not config.sample_from <= hash_fraction(key) < config.sample_to:
                 num_outside += 1
                 continue
             url = record_url(config.package, member, key)
             if url in rows:
-                raise _NoTextError("key", f"an earlier record has the key {key!r}")
-            rows[url] = _render(text_template, position, record)
-        except _NoTextError as reason:
+                raise NoTextError("key", f"an earlier record has the key {key!r}")
+            rows[url] = render(text_template, position, record)
+        except NoTextError as reason:
             rule, detail = reason.args
             dropped.append(
                 {"doc_id": "", "url": url, "stage": "ingest", "rule": rule, "detail": detail}
@@ -69,19 +63,6 @@ def run(config: IngestConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Co
         "num_dropped": len(dropped),
         "num_bytes": sum(len(text.encode()) for text in rows.values()),
     }
-
-
-def compile_template(source: str, name: str) -> Template:
-    """A sandboxed Jinja template in which an unknown field is an error.
-
-    Raises:
-        RecipeError: the template has a mistake.
-    """
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-    try:
-        return environment.from_string(source)
-    except TemplateError as error:
-        raise RecipeError(f"{name}: {error}; correct the source's {name}") from error
 
 
 def record_url(package: str, member: str, key: str) -> str:
@@ -124,18 +105,6 @@ def _read_records(config: IngestConfig, inputs: Inputs) -> Iterator[tuple[str, s
                 f"{config.package}: {member} is no {config.format} file ({error}); "
                 "correct the source's format or member"
             ) from error
-
-
-def _render(template: Template, key: str, record: Any) -> str:
-    fields = record if isinstance(record, dict) else {}
-    try:
-        text = template.render({**fields, "key": key, "record": record}).strip()
-        text.encode()  # a lone surrogate, which JSON allows, is no text
-    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        raise _NoTextError("template", str(error)) from error
-    if not text:
-        raise _NoTextError("empty", "the template gives no text")
-    return text
 
 
 def _check_found(

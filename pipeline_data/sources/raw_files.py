@@ -1,6 +1,5 @@
 """Which raw files a source means: local glob patterns, fsspec URLs, Common Crawl's path lists."""
 
-import gzip
 import hashlib
 import re
 from collections.abc import Iterator
@@ -10,9 +9,11 @@ from pathlib import Path
 import fsspec
 
 from pipeline_data.errors import SourceError
+from pipeline_data.sources.raw.content_encoding import decode_body
 from pipeline_data.sources.settings import FetchConfig, FilesSource, WarcSource
 from pipeline_data.sources.sharding import hash_fraction
 
+_MAX_LIST_BYTES = 200_000_000
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -79,7 +80,8 @@ def _expand_url(url: str) -> Iterator[tuple[str, str]]:
         matches = [filesystem.unstrip_protocol(match) for match in filesystem.glob(path)]
     except Exception as error:  # each file system has errors of its own
         raise SourceError(
-            f"{url} cannot be listed ({type(error).__name__}); check the address and credentials"
+            f"{url} cannot be listed ({type(error).__name__}: {error}); "
+            "check the address and credentials"
         ) from error
     if not matches:
         raise SourceError(f"no file matches {url}; correct the source's paths")
@@ -97,11 +99,12 @@ def _fixed_part(pattern: str) -> str:
 def _read_list(address: str, prefix: str, sample: float) -> list[tuple[str, str]]:
     try:
         with fsspec.open(address, "rb") as handle:
-            data: bytes = handle.read()
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+            data: bytes = handle.read(_MAX_LIST_BYTES + 1)
+        text = decode_body(data, None, _MAX_LIST_BYTES).decode()
     except Exception as error:  # each file system has errors of its own
         raise SourceError(
-            f"{address} cannot be read ({type(error).__name__}); correct the source's paths_file"
+            f"{address} cannot be read ({type(error).__name__}: {error}); "
+            "correct the source's paths_file"
         ) from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [line for line in lines if hash_fraction(line) < sample]

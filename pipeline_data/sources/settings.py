@@ -1,8 +1,8 @@
 """What a recipe may say about its sources, and the configs of the stages that bring them in.
 
-A source is one of seven kinds. Three are fetched or made by stages of their own (``crawl``,
-``pypi``, ``generated``); four are files that lie somewhere (``warc``, ``jsonl``, ``parquet``,
-``text``), and every file is one raw shard.
+A source is one of eight kinds. Four are fetched or made by stages of their own (``crawl``,
+``pypi``, ``dataset``, ``generated``); four are files that lie somewhere (``warc``, ``jsonl``,
+``parquet``, ``text``), and every file is one raw shard.
 """
 
 from typing import Annotated, Literal, Self
@@ -141,6 +141,33 @@ class IngestConfig(Settings):
         return self
 
 
+class DatasetConfig(Settings):
+    """Rows of a Hugging Face dataset, of the hub or of a folder, and how they become texts."""
+
+    dataset: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")
+    """The dataset's name on the hub, such as openai/gsm8k; for a folder, a name to give it."""
+    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    """The hub's commit, 40 hex digits; it says which bytes are meant."""
+    name: str | None = Field(None, pattern=r"^[\w.-]+$")
+    """The configuration (subset) to take, where there are several."""
+    split: str = Field("train", pattern=r"^\w[\w.-]*$")
+    """The split to take."""
+    data_files: Strings = ()
+    """Which files to take, as glob patterns; if none, those that the dataset itself names."""
+    text_column: str = Field("text", min_length=1)
+    """Field that holds the text; meta.text is a field inside another."""
+    template: str | None = Field(None, min_length=1)
+    """Jinja template giving a row's text, instead of a field; its fields and `record` are known."""
+    url_column: str | None = None
+    """Field that holds the URL; without it the id, or the text's own hash, names a document."""
+    id_column: str | None = None
+    """Field that names a document where there is no URL."""
+    max_page_bytes: PageBytes = MAX_PAGE_BYTES
+    """Larger texts are dropped and counted."""
+    shards: NumShards = 1
+    """Raw shards to make; a URL goes to shard sha256(url) modulo this."""
+
+
 class ReaderConfig(Settings):
     """How the records of a raw shard are read."""
 
@@ -196,12 +223,12 @@ class FileSource(SourceSettings):
 
 
 class WarcSource(FileSource):
-    """WARC files, such as Common Crawl's."""
+    """WARC, WET or ARC files, such as Common Crawl's, compressed (gzip, zstd) or not."""
 
     kind: Literal["warc"] = "warc"
-    """WARC files, such as Common Crawl's."""
+    """WARC, WET or ARC files, such as Common Crawl's, compressed (gzip, zstd) or not."""
     paths_file: str | None = None
-    """A list of WARC paths, one a line, may be gzipped: Common Crawl's warc.paths.gz."""
+    """A list of paths, one a line, may be gzipped: Common Crawl's warc.paths.gz, wet.paths.gz."""
     prefix: str = ""
     """Put before each path of the list, such as s3://commoncrawl/."""
     sample: Fraction = 1.0
@@ -226,7 +253,7 @@ class TableSource(FileSource):
     paths: Annotated[Strings, Field(min_length=1)]
     """Local glob patterns or fsspec URLs (s3://, gs://, https://)."""
     text_column: str = "text"
-    """Field that holds the text."""
+    """Field that holds the text; meta.text is a field inside another."""
     url_column: str | None = None
     """Field that holds the URL; without it the file and row, or id, name a document."""
     id_column: str | None = None
@@ -248,7 +275,7 @@ class JsonlSource(TableSource):
     """JSONL files, may be compressed (.gz, .zst, .bz2, .xz)."""
 
     kind: Literal["jsonl"] = "jsonl"
-    """JSONL files, may be gzipped."""
+    """JSONL files, may be compressed (.gz, .zst, .bz2, .xz)."""
 
     def reader(self) -> ReaderConfig:
         """How its raw shards are read."""
@@ -267,10 +294,10 @@ class ParquetSource(TableSource):
 
 
 class TextSource(FileSource):
-    """Plain text files in UTF-8."""
+    """Plain text files in UTF-8, may be compressed (.gz, .zst, .bz2, .xz)."""
 
     kind: Literal["text"] = "text"
-    """Plain text files in UTF-8."""
+    """Plain text files in UTF-8, may be compressed (.gz, .zst, .bz2, .xz)."""
     paths: Annotated[Strings, Field(min_length=1)]
     """Local glob patterns or fsspec URLs (s3://, gs://, https://)."""
     split: Split = "document"
@@ -303,6 +330,31 @@ class PypiSource(SourceSettings, DownloadConfig, IngestConfig):
         return ReaderConfig(format="records")
 
 
+class DatasetSource(SourceSettings, DatasetConfig):
+    """A Hugging Face dataset, of the hub or of a folder here; no code of its own runs."""
+
+    kind: Literal["dataset"] = "dataset"
+    """A Hugging Face dataset."""
+    folder: str | None = None
+    """Folder on this machine with the data files, or as save_to_disk wrote it."""
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if (self.folder is None) == (self.revision is None):
+            raise ValueError("a dataset is a folder, or a name on the hub with its revision")
+        return self
+
+    def dataset_config(self) -> DatasetConfig:
+        """The config of the dataset stage; where the folder lies is no part of it."""
+        return DatasetConfig.model_validate(
+            self.model_dump(include=set(DatasetConfig.model_fields))
+        )
+
+    def reader(self) -> ReaderConfig:
+        """How its raw shards are read."""
+        return ReaderConfig(format="records", max_page_bytes=self.max_page_bytes)
+
+
 class GeneratedSource(SourceSettings):
     """Texts made by the curriculum."""
 
@@ -323,6 +375,7 @@ Source = Annotated[
     | ParquetSource
     | TextSource
     | PypiSource
+    | DatasetSource
     | GeneratedSource,
     Field(discriminator="kind"),
 ]

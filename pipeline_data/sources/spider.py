@@ -21,9 +21,9 @@ from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 from scrapy.http import Request, Response
 
 from pipeline_data.formats import write_jsonl
-from pipeline_data.sources.content_encoding import ContentEncodingError, decode_body
 from pipeline_data.sources.frontier import Frontier, Target
-from pipeline_data.sources.html import decode_html, is_html
+from pipeline_data.sources.raw.content_encoding import ContentEncodingError, decode_body
+from pipeline_data.sources.raw.html import decode_html, is_html
 from pipeline_data.sources.settings import CrawlConfig
 from pipeline_data.sources.warc_shards import LOG, REFUSED, Headers, Page, ShardWriter
 

@@ -10,7 +10,7 @@ from pipeline_data.artifact import Artifact
 from pipeline_data.errors import SourceError, TransientError
 from pipeline_data.formats import read_jsonl
 from pipeline_data.sources import crawl
-from pipeline_data.sources.raw import RawRecord, read_raw
+from pipeline_data.sources.raw.reader import RawRecord, read_raw
 from pipeline_data.sources.server import serve_site
 from pipeline_data.sources.settings import CrawlConfig, ReaderConfig
 from pipeline_data.stage_run import Inputs, Runtime

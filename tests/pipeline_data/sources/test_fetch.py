@@ -5,7 +5,7 @@ import pytest
 
 from pipeline_data.errors import SourceError, TransientError
 from pipeline_data.sources import fetch, list_raw_files
-from pipeline_data.sources.raw import RawRecord, read_raw
+from pipeline_data.sources.raw.reader import RawRecord, read_raw
 from pipeline_data.sources.settings import FetchConfig, TextSource
 from pipeline_data.stage_run import Inputs, Runtime
 from tests.pipeline_data.sources.artifacts import adopt
@@ -60,3 +60,17 @@ def test_file_system_that_fails_is_transient(tmp_path: Path) -> None:
     config = FetchConfig(url="failing://a.txt", relative="a.txt")
     with pytest.raises(TransientError, match="ConnectionError"):
         fetch.run(config, Inputs({}), tmp_path, Runtime())
+
+
+def test_file_system_without_its_package_says_which(tmp_path: Path) -> None:
+    class Missing(fsspec.AbstractFileSystem):  # type: ignore[misc]
+        protocol = "missing"
+
+        def __init__(self, **options: object) -> None:
+            raise ImportError("install missingfs")
+
+    fsspec.register_implementation("missing", Missing, clobber=True)
+    config = FetchConfig(url="missing://a.txt", relative="a.txt")
+    with pytest.raises(SourceError, match="install missingfs") as caught:
+        fetch.run(config, Inputs({}), tmp_path, Runtime())
+    assert not isinstance(caught.value, TransientError)

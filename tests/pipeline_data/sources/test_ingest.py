@@ -13,7 +13,7 @@ from pipeline_data.artifact import Artifact
 from pipeline_data.errors import RecipeError, SourceError
 from pipeline_data.formats import read_jsonl
 from pipeline_data.sources import ingest
-from pipeline_data.sources.raw import RawRecord, read_raw
+from pipeline_data.sources.raw.reader import RawRecord, read_raw
 from pipeline_data.sources.settings import IngestConfig, ReaderConfig
 from pipeline_data.stage_run import Inputs, Runtime
 from tests.pipeline_data.sources.artifacts import adopt, package

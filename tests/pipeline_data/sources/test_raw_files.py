@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import fsspec
@@ -79,3 +80,14 @@ def test_path_list_that_gives_nothing_is_a_source_error(tmp_path: Path) -> None:
         list_raw_files(WarcSource(paths_file=str(tmp_path / "list"), sample=0.0))
     with pytest.raises(SourceError, match="cannot be read"):
         list_raw_files(WarcSource(paths_file=str(tmp_path / "missing")))
+
+
+def test_path_list_may_be_as_long_as_common_crawls(tmp_path: Path) -> None:
+    lines = [f"segments/{n // 900}/wet/CC-{n:05d}.warc.wet.gz" for n in range(90_000)]
+    write_files(tmp_path, {"wet.paths.gz": gzipped("\n".join(lines))})
+    config = WarcSource(paths_file=str(tmp_path / "wet.paths.gz"), prefix="s3://c/", sample=0.01)
+    started = time.process_time()
+    files = list_raw_files(config)
+    assert time.process_time() - started < 5
+    assert 700 < len(files) < 1100
+    assert {file.path for file in files} <= {f"s3://c/{line}" for line in lines}

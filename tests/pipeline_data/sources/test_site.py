@@ -8,8 +8,8 @@ import pytest
 
 from pipeline_data.artifact import Artifact
 from pipeline_data.sources import crawl, site
-from pipeline_data.sources.html import decode_html
-from pipeline_data.sources.raw import RawRecord, read_raw
+from pipeline_data.sources.raw.html import decode_html
+from pipeline_data.sources.raw.reader import RawRecord, read_raw
 from pipeline_data.sources.settings import CrawlConfig, ReaderConfig, SiteConfig
 from pipeline_data.stage_run import Inputs, Runtime
 from tests.pipeline_data.sources.artifacts import adopt, package

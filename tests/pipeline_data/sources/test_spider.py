@@ -14,7 +14,7 @@ import pytest
 from pipeline_data.errors import SourceError
 from pipeline_data.formats import read_jsonl
 from pipeline_data.sources import crawl
-from pipeline_data.sources.raw import RawRecord, read_raw
+from pipeline_data.sources.raw.reader import RawRecord, read_raw
 from pipeline_data.sources.settings import CrawlConfig, ReaderConfig
 from pipeline_data.sources.spider import find_links
 from pipeline_data.stage_run import Inputs, Runtime

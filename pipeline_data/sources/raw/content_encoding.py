@@ -1,11 +1,17 @@
 """Undoing an HTTP body's Content-Encoding, within a limit that a small body cannot pass unseen."""
 
+import re
 import zlib
 from collections.abc import Callable
 
 import brotli  # type: ignore[import-untyped]
+from backports import zstd
 
 _CHUNK = 1 << 16
+_MAX_UNDECLARED = 2
+_MAX_WINDOW_LOG = 23  # RFC 9659
+_GZIP = b"\x1f\x8b\x08"
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class ContentEncodingError(ValueError):
@@ -13,23 +19,43 @@ class ContentEncodingError(ValueError):
 
 
 def decode_body(body: bytes, encodings: str | None, max_bytes: int) -> bytes:
-    """The body after undoing ``gzip``, ``deflate`` and ``br`` (RFC 9110, 8.4), last one first.
+    """The body after undoing gzip, deflate, br and zstd (RFC 9110, 8.4), last one first.
+
+    Servers and archives declare wrongly. So a body that is no such stream but readable text is
+    taken as it is, and gzip is undone where nothing declares it.
 
     Raises:
         ContentEncodingError: it is over ``max_bytes``, damaged, or of an unknown encoding.
     """
     for encoding in reversed([e.strip().lower() for e in (encodings or "").split(",")]):
-        if encoding in ("", "identity"):
-            continue
-        if encoding not in _DECODERS:
-            raise ContentEncodingError(f"unknown content-encoding {encoding[:40]!r}")
-        try:
-            body = _DECODERS[encoding](body, max_bytes)
-        except (zlib.error, brotli.error) as error:
-            raise ContentEncodingError(f"damaged {encoding} body ({error})") from error
+        if encoding not in ("", "identity"):
+            body = _decode(body, encoding, max_bytes)
+    for _ in range(_MAX_UNDECLARED):
+        if not body.startswith(_GZIP):
+            break
+        body = _decode(body, "gzip", max_bytes)
     if len(body) > max_bytes:
         raise ContentEncodingError(f"body larger than {max_bytes} bytes")
     return body
+
+
+def _decode(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    try:
+        decoder = _DECODERS[encoding]
+    except KeyError:
+        if _is_text(body):
+            return body
+        raise ContentEncodingError(f"unknown content-encoding {encoding[:40]!r}") from None
+    try:
+        return decoder(body, max_bytes)
+    except (zlib.error, brotli.error, zstd.ZstdError) as error:
+        if _is_text(body):
+            return body
+        raise ContentEncodingError(f"damaged {encoding} body ({error})") from error
+
+
+def _is_text(body: bytes) -> bool:
+    return _CONTROLS.search(body, 0, 512) is None
 
 
 def _inflate(body: bytes, max_bytes: int, window_bits: int) -> bytes:
@@ -40,8 +66,7 @@ def _inflate(body: bytes, max_bytes: int, window_bits: int) -> bytes:
         part = decoder.decompress(body, max_bytes + 1 - size)
         size += len(part)
         parts.append(part)
-        if size > max_bytes:
-            raise ContentEncodingError(f"body larger than {max_bytes} bytes after decompression")
+        _check_size(size, max_bytes)
         if not decoder.eof:
             raise ContentEncodingError("compressed body is cut off")
         body = decoder.unused_data if window_bits > 16 else b""
@@ -72,12 +97,33 @@ def _unbrotli(body: bytes, max_bytes: int) -> bytes:
         data = b""
         parts.append(part)
         size += len(part)
-        if size > max_bytes:
-            raise ContentEncodingError(f"body larger than {max_bytes} bytes after decompression")
+        _check_size(size, max_bytes)
         if decoder.is_finished():
             return b"".join(parts)
         if not part and decoder.can_accept_more_data():
             raise ContentEncodingError("compressed body is cut off")
+
+
+def _unzstd(body: bytes, max_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while body:  # a body may be several frames
+        decoder = zstd.ZstdDecompressor(
+            options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG}
+        )
+        part = decoder.decompress(body, max_bytes + 1 - size)
+        size += len(part)
+        parts.append(part)
+        _check_size(size, max_bytes)
+        if not decoder.eof:
+            raise ContentEncodingError("compressed body is cut off")
+        body = decoder.unused_data
+    return b"".join(parts)
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise ContentEncodingError(f"body larger than {max_bytes} bytes after decompression")
 
 
 _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
@@ -85,4 +131,5 @@ _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
     "x-gzip": _gunzip,
     "deflate": _undeflate,
     "br": _unbrotli,
+    "zstd": _unzstd,
 }

@@ -1,18 +1,19 @@
 """Reading raw shards: one record at a time, whatever format they are in.
 
-A record that cannot be read costs itself: it comes out as a :class:`DamagedRecord`.
+Nothing is left out in silence: a record that cannot be read comes out as a :class:`DamagedRecord`,
+and one that is sound but no document as a :class:`PassedRecord`.
 """
 
 from collections.abc import Iterator
 
 from pipeline_data.artifact import Artifact
-from pipeline_data.sources.html import decode_html
-from pipeline_data.sources.raw_record import DamagedRecord, RawRecord, RawResult
-from pipeline_data.sources.raw_table import read_jsonl_file, read_parquet_file, read_text_file
-from pipeline_data.sources.raw_warc import read_crawl, read_warc_file
+from pipeline_data.sources.raw.html import decode_html
+from pipeline_data.sources.raw.record import DamagedRecord, PassedRecord, RawRecord, RawResult
+from pipeline_data.sources.raw.table import read_jsonl_file, read_parquet_file, read_text_file
+from pipeline_data.sources.raw.warc import read_crawl, read_warc_file
 from pipeline_data.sources.settings import ReaderConfig
 
-__all__ = ["DamagedRecord", "RawRecord", "RawResult", "decode_html", "read_raw"]
+__all__ = ["DamagedRecord", "PassedRecord", "RawRecord", "RawResult", "decode_html", "read_raw"]
 
 RECORDS = "records.jsonl"
 

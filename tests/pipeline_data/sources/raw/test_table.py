@@ -1,15 +1,20 @@
+import bz2
+import gzip
 import json
+import lzma
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_data.errors import SourceError
-from pipeline_data.sources.raw import DamagedRecord, RawResult, read_raw
+from pipeline_data.sources.raw.reader import DamagedRecord, RawRecord, RawResult, read_raw
 from pipeline_data.sources.settings import ReaderConfig
 from tests.pipeline_data.sources.artifacts import adopt, gzipped, write_files
 
@@ -54,6 +59,60 @@ def test_compressed_jsonl_is_read_up_to_where_it_breaks(tmp_path: Path) -> None:
     assert [r.offset for r in results] == list(range(len(results)))
 
 
+COMPRESSORS = {
+    "gz": gzip.compress,
+    "zst": zstd.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "jsonl": bytes,
+}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_every_compression_is_known_by_its_content(tmp_path: Path, suffix: str) -> None:
+    lines = [json.dumps({"text": f"row {n}"}).encode() + b"\n" for n in range(3000)]
+    compress = COMPRESSORS[suffix]
+    half = compress(b"\xef\xbb\xbf" + b"".join(lines[:1500])), compress(b"".join(lines[1500:]))
+    results = read(tmp_path, "named.anyhow", b"".join(half), format="jsonl")
+    assert [text for _, _, text in facts(results)] == [f"row {n}" for n in range(3000)]
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_empty_files_hold_nothing(tmp_path: Path, suffix: str) -> None:
+    content = COMPRESSORS[suffix](b"")
+    assert read(tmp_path, "a", content, format="jsonl") == []
+    assert read(tmp_path, "a", content, format="text") == []
+
+
+def test_bomb_in_one_line_is_counted_in_little_memory(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(
+        gzip.compress(b'{"text": "one"}\n' + b"x" * 50_000_000 + b'\n{"text": "two"}\n')
+    )
+    tracemalloc.start()
+    try:
+        results = list(read_raw(adopt(tmp_path), ReaderConfig(format="jsonl")))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [text for _, _, text in facts(results)] == ["one", None, "two"]
+    assert peak < 20_000_000
+
+
+@given(st.sampled_from(sorted(COMPRESSORS)), st.integers(1, 255), st.data())
+def test_damage_never_raises_and_is_counted_once(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, mask: int, data: st.DataObject
+) -> None:
+    rows = [{"text": f"{n:03d}"} for n in range(50)]
+    content = bytearray(COMPRESSORS[suffix]("".join(f"{json.dumps(r)}\n" for r in rows).encode()))
+    content[data.draw(st.integers(0, len(content) - 1))] ^= mask
+    content = content[: data.draw(st.integers(1, len(content)))]
+    folder = tmp_path_factory.mktemp("damaged")
+    results = read(folder, "a", bytes(content), format="jsonl")
+    whole = [r for r in results if isinstance(r, RawRecord)]
+    assert len(results) <= 60 and len(whole) <= 50
+    assert [r.offset for r in results] == list(range(len(results)))
+
+
 def test_parquet_rows_and_missing_texts(tmp_path: Path) -> None:
     table = pa.table({"body": ["one", None, "three"], "n": [1, 2, 3]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
@@ -90,8 +149,65 @@ def test_unreadable_parquet_and_wrong_columns_are_source_errors(tmp_path: Path) 
     with pytest.raises(SourceError, match=r"no column 'text' \(it has body\)"):
         list(read_raw(artifact, ReaderConfig(format="parquet")))
     (tmp_path / "a.parquet").write_bytes(b"no parquet")
-    with pytest.raises(SourceError, match="no readable Parquet file"):
+    with pytest.raises(SourceError, match=r"a\.parquet is no Parquet file"):
         list(read_raw(artifact, ReaderConfig(format="parquet")))
+
+
+def test_parquet_that_was_cut_off_is_counted(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["one"] * 99}), tmp_path / "a.parquet")
+    artifact = adopt(tmp_path)
+    data = (tmp_path / "a.parquet").read_bytes()
+    for cut in (0, 2, 100, len(data) - 1):
+        (tmp_path / "a.parquet").write_bytes(data[:cut])
+        (result,) = read_raw(artifact, ReaderConfig(format="parquet"))
+        assert isinstance(result, DamagedRecord) and result.num_bytes == cut
+
+
+def test_row_whose_text_is_no_text_costs_itself(tmp_path: Path) -> None:
+    texts = pa.array([b"one", b"\xff\xfe", b"three"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    results = list(read_raw(adopt(tmp_path), ReaderConfig(format="parquet")))
+    assert [r.text if isinstance(r, RawRecord) else None for r in results] == ["one", None, "three"]
+
+
+NESTED = [
+    {"meta": {"url": "http://a.example/1", "doc": {"body": "one"}}, "a.b": "x"},
+    {"meta": {"url": None, "doc": {"body": "two"}}, "a.b": "y"},
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_columns_may_lie_inside_others(tmp_path: Path, kind: str) -> None:
+    if kind == "jsonl":
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, NESTED)))
+    else:
+        pq.write_table(pa.Table.from_pylist(NESTED), tmp_path / "a.parquet")
+    columns = {"text_column": "meta.doc.body", "url_column": "meta.url", "id_column": "a.b"}
+    reader = ReaderConfig(format=kind, **columns)
+    assert facts(list(read_raw(adopt(tmp_path), reader))) == [
+        ("http://a.example/1", 0, "one"),
+        (f"file:a.{kind}#y", 1, "two"),
+    ]
+
+
+@pytest.mark.parametrize("column", ["meta.nothing", "meta.url.more", "nothing.at.all"])
+def test_column_that_lies_nowhere_is_named(tmp_path: Path, column: str) -> None:
+    pq.write_table(pa.Table.from_pylist(NESTED), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=f"has no column '{column}'"):
+        list(read_raw(adopt(tmp_path), ReaderConfig(format="parquet", text_column=column)))
+
+
+def test_large_row_group_is_read_piece_by_piece(tmp_path: Path) -> None:
+    words = [f"{n} " * 2000 for n in range(20_000)]
+    pq.write_table(pa.table({"text": words}), tmp_path / "a.parquet", compression="zstd")
+    artifact = adopt(tmp_path)
+    assert pq.read_metadata(tmp_path / "a.parquet").num_row_groups == 1
+    before = pa.total_allocated_bytes()
+    peak = 0
+    for number, result in enumerate(read_raw(artifact, ReaderConfig(format="parquet"))):
+        assert isinstance(result, RawRecord) and result.text == words[number]
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert peak < 60_000_000 < sum(map(len, words)) / 3
 
 
 TEXT = "First line.\nSecond line.\n\n\nThird line.\n"
