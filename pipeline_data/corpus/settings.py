@@ -1,14 +1,14 @@
 """The configs of the corpus stages: what a user may set, with the limits it must keep."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_data.settings import Fraction, Settings, Strings
-from pipeline_data.sources.settings import ReaderConfig
+from pipeline_data.sources.settings import ReaderConfig, TextSource
 
 RuleName = Literal["url", "gopher_repetition", "gopher_quality", "c4_quality", "fineweb_quality"]
-PiiKind = Literal["email", "ip", "iban", "card", "phone"]
+PiiKind = Literal["email", "ip", "ipv6", "iban", "card", "phone"]
 
 NumWords = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0.0)]
@@ -26,10 +26,12 @@ NUM_BYTES = 256
 class ExtractOptions(Settings):
     """How HTML becomes plain text."""
 
+    extractor: Literal["trafilatura", "fast"] = "trafilatura"
+    """Trafilatura, or our own, which is several times faster."""
     favour: Literal["precision", "balance", "recall"] = "precision"
-    """Which way to err when it is unclear whether a block belongs to the main text."""
+    """Which way trafilatura errs when it is unclear whether a block belongs to the main text."""
     include_tables: bool = True
-    """Keep the text of tables."""
+    """Keep the text of tables (trafilatura)."""
     min_chars: Annotated[int, Field(ge=1)] = 1
     """Drop a document whose text is shorter."""
 
@@ -68,9 +70,9 @@ class GopherRepetitionConfig(Settings):
     dup_para_char_frac: Fraction = 0.2
     """Highest share of characters in repeated paragraphs."""
     top_n_grams: NGramLimits = ((2, 0.2), (3, 0.18), (4, 0.16))
-    """Highest share of characters in the most frequent n-gram, for each n."""
+    """Highest share of characters in the most frequent n-gram, for each n; none is off."""
     dup_n_grams: NGramLimits = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.1))
-    """Highest share of characters in repeated n-grams, for each n."""
+    """Highest share of characters in repeated n-grams, for each n; none is off."""
 
 
 class GopherQualityConfig(Settings):
@@ -146,7 +148,9 @@ class FilterConfig(Settings):
     """Which documents stay, and what is masked in them; by default all stay as they are."""
 
     languages: Strings = ()
-    """Languages to keep, as ISO 639-1 codes; none keeps all and asks no model."""
+    """Languages to keep, as ISO 639-1 codes; none keeps all."""
+    identify_language: bool = False
+    """Note the language of every document that stays, also if all languages do."""
     language_candidates: Strings = ()
     """Languages the model may answer; none means all it knows."""
     min_language_probability: Fraction = 0.5
@@ -189,11 +193,15 @@ class DedupConfig(Settings):
 
     threshold: Fraction = 0.8
     """Lowest Jaccard similarity of the shingle sets of two near duplicates."""
+    max_bucket_survivors: Annotated[int, Field(ge=1)] = 256
+    """Survivors that share a band and are compared; the rest of a larger bucket is not."""
 
 
 class SampleConfig(Settings):
     """The documents a tokenizer learns from."""
 
+    shards: Annotated[Strings, Field(min_length=1)] = ("*",)
+    """Glob patterns of the names of shards to draw from; name those there are to pin the sample."""
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """Share of documents, chosen by the hash of their id."""
     num_bytes: Annotated[int, Field(ge=1)] = 10_000_000
@@ -215,8 +223,85 @@ class TokenizerConfig(Settings):
     """Share of the text each source gives; none takes the samples as they come."""
 
 
+class AdoptedTokenizerConfig(Settings):
+    """A tokenizer made elsewhere, which has nothing to set: its files say all."""
+
+
 class TokenizeConfig(Settings):
     """From documents to token shards."""
 
     heldout_fraction: Fraction = 0.02
     """Share of documents, chosen by the hash of their id, that no training sees."""
+
+
+class DecontaminateConfig(Settings):
+    """When a training document is too like an evaluation item."""
+
+    ngram: Annotated[int, Field(ge=1, le=100)] = 13
+    """Words in a row that an evaluation item and a document must share (GPT-3: 13)."""
+    min_words: Annotated[int, Field(ge=1, le=100)] = 8
+    """Items shorter than an n-gram are looked for as a whole; shorter than this, not at all."""
+    min_matches: Annotated[int, Field(ge=1)] = 1
+    """Different n-grams of an item that a document must hold to go (or all, if it has fewer)."""
+
+
+class EvaluationItemsConfig(Settings):
+    """How the files of an evaluation set become items, and the n-grams they are known by."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Name of the set."""
+    kind: Literal["jsonl", "json", "parquet", "text", "exercises"]
+    """What the files are; exercises are the curriculum's held-out ones."""
+    fields: Annotated[Strings, Field(min_length=1)] = ("text",)
+    """Fields that make up an item, in this order; a dot leads into a field (choices.text)."""
+    id_field: str | None = None
+    """Field that names an item; without it the file and row do."""
+    ngram: Annotated[int, Field(ge=1, le=100)] = 13
+    """Words in an n-gram."""
+    min_words: Annotated[int, Field(ge=1, le=100)] = 8
+    """Shorter items cannot be judged."""
+
+
+class EvaluationSet(Settings):
+    """An evaluation set whose items no training document may hold."""
+
+    kind: Literal["jsonl", "json", "parquet", "text", "exercises"]
+    """What the files are (text: an item a line); exercises are the curriculum's held-out ones."""
+    paths: Strings = ()
+    """Local glob patterns or fsspec URLs (s3://, gs://, https://)."""
+    fields: Annotated[Strings, Field(min_length=1)] = ("text",)
+    """Fields that make up an item, in this order; a dot leads into a field (choices.text)."""
+    id_field: str | None = None
+    """Field that names an item; without it the file and row do."""
+    min_words: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Shorter items cannot be judged; without it, as the section decontaminate says."""
+
+    @model_validator(mode="after")
+    def _check_paths(self) -> Self:
+        if bool(self.paths) == (self.kind == "exercises"):
+            raise ValueError("give paths, or kind 'exercises', which has none")
+        return self
+
+    def as_source(self) -> TextSource:
+        """Where its files lie, as the raw files of a source are listed."""
+        return TextSource(paths=self.paths)
+
+    def items_config(self, name: str, decontaminate: DecontaminateConfig) -> EvaluationItemsConfig:
+        """The config of the stage that reads it."""
+        return EvaluationItemsConfig(
+            name=name,
+            kind=self.kind,
+            fields=self.fields,
+            id_field=self.id_field,
+            ngram=decontaminate.ngram,
+            min_words=self.min_words or decontaminate.min_words,
+        )
+
+
+class CorpusReportConfig(Settings):
+    """How much the corpus report shows."""
+
+    num_samples: Annotated[int, Field(ge=1, le=100)] = 5
+    """Sample documents for each rule."""
+    num_top: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Rows of a ranking, such as the largest domains."""

@@ -1,10 +1,11 @@
 """Masking of personal data: e-mail and IP addresses, IBANs, card and phone numbers.
 
 E-mail and IP addresses are found and replaced as datatrove's ``PIIFormatter`` does, begun
-anew for each document so that a text's masks do not depend on its neighbours. Numbers with a
-check digit are masked only where it holds: IBAN by ISO 13616 (length per country) and ISO 7064
-(remainder 1 of 97), cards by ISO/IEC 7812 (Luhn). Phone numbers need a country code or North
-American grouping, so that plain figures stay.
+anew for each document so that a text's masks do not depend on its neighbours: only public
+addresses go. Of IPv6 that is the range that is given out (2000::/3). Numbers with a check digit
+are masked only where it holds: IBAN by ISO 13616 (length per country) and ISO 7064 (remainder 1
+of 97), cards by ISO/IEC 7812 (Luhn). Phone numbers need a country code or North American
+grouping, so that plain figures stay. A version number of four parts is as good as an address.
 """
 
 import ipaddress
@@ -18,6 +19,8 @@ from pipeline_data.corpus.settings import PiiKind
 
 @dataclass(frozen=True)
 class _Detector:
+    hint: re.Pattern[str]
+    """Finds something, quickly, in whatever the pattern matches."""
     pattern: re.Pattern[str]
     is_valid: Callable[[str], bool]
     replacements: tuple[str, ...]
@@ -37,6 +40,8 @@ def mask_personal_data(text: str, kinds: Iterable[PiiKind]) -> tuple[str, dict[P
 
 
 def _mask(text: str, detector: _Detector) -> tuple[str, int]:
+    if not detector.hint.search(text):
+        return text, 0
     replacements = cycle(detector.replacements)
     num_masked = 0
 
@@ -47,7 +52,12 @@ def _mask(text: str, detector: _Detector) -> tuple[str, int]:
         num_masked += 1
         return next(replacements)
 
-    return detector.pattern.sub(replace, text), num_masked
+    # no pattern reaches across the end of a line
+    lines = text.split("\n")
+    for place, line in enumerate(lines):
+        if detector.hint.search(line):
+            lines[place] = detector.pattern.sub(replace, line)
+    return "\n".join(lines), num_masked
 
 
 def _is_global_ip(candidate: str) -> bool:
@@ -88,6 +98,9 @@ _EMAIL_PATTERN = (
     rf"\b{_ATOM}(?:\.{_ATOM})*@(?:(?:{_LABEL}\.)+{_LABEL}"
     rf"|\[(?:{_OCTET}\.){{3}}(?:{_OCTET}|[A-Za-z0-9-]*[A-Za-z0-9]:)])"
 )
+_IPV6_PATTERN = (
+    r"(?<![\w:.])[23][0-9A-Fa-f]{3}(?:::?[0-9A-Fa-f]{1,4}){0,7}(?:::)?(?!\w|:\w|\.[0-9])"
+)
 _PHONE_PATTERN = (
     r"(?<![\w+.-])(?:"
     r"\+[1-9][0-9]{0,2}(?:[ -]?\(?[0-9]{1,4}\)?){2,5}"
@@ -104,11 +117,13 @@ def _is_phone(candidate: str) -> bool:
 
 _DETECTORS: dict[PiiKind, _Detector] = {
     "email": _Detector(
+        re.compile(r"@"),
         re.compile(_EMAIL_PATTERN),
         lambda _: True,
         ("email@example.com", "firstname.lastname@example.org"),
     ),
     "ip": _Detector(
+        re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"),
         re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}"),
         _is_global_ip,
         (
@@ -120,9 +135,28 @@ _DETECTORS: dict[PiiKind, _Detector] = {
             "18.104.22.168",
         ),
     ),
-    "iban": _Detector(re.compile(rf"\b(?:{_IBAN_PATTERN})\b"), _is_iban, ("[IBAN]",)),
-    "card": _Detector(
-        re.compile(r"(?<![\w.-])[3-6](?:[ -]?[0-9]){12,18}(?![\w-])"), _is_card, ("[CARD]",)
+    "ipv6": _Detector(
+        re.compile(r"[23][0-9A-Fa-f]{3}:"),
+        re.compile(_IPV6_PATTERN),
+        _is_global_ip,
+        ("2001:db8::1",),
     ),
-    "phone": _Detector(re.compile(_PHONE_PATTERN), _is_phone, ("[PHONE]",)),
+    "iban": _Detector(
+        re.compile(r"[A-Z][A-Z][0-9][0-9]"),
+        re.compile(rf"\b(?:{_IBAN_PATTERN})\b"),
+        _is_iban,
+        ("[IBAN]",),
+    ),
+    "card": _Detector(
+        re.compile(r"[3-6](?:[ -]?[0-9]){12}"),
+        re.compile(r"(?<![\w.-])[3-6](?:[ -]?[0-9]){12,18}(?![\w-])"),
+        _is_card,
+        ("[CARD]",),
+    ),
+    "phone": _Detector(
+        re.compile(r"[+0-9](?:(?<=\+)[1-9]|[0-9]{2}-[0-9]{4})"),
+        re.compile(_PHONE_PATTERN),
+        _is_phone,
+        ("[PHONE]",),
+    ),
 }

@@ -19,3 +19,21 @@ def load_english_tokenizer() -> Any:
     for symbol in IDS:
         tokenizer.word_tokenize(symbol)
     return tokenizer
+
+
+def copy_tokenizer(tokenizer: Any, keep_special_cases: bool = True) -> Any:
+    """A spaCy tokenizer that splits alike and computes nothing else about a word.
+
+    Nearly all the time that spaCy takes for a word it has not met goes into a word's attributes.
+    """
+    from spacy.vocab import Vocab
+
+    return type(tokenizer)(
+        Vocab(),
+        rules=tokenizer.rules if keep_special_cases else {},
+        prefix_search=tokenizer.prefix_search,
+        suffix_search=tokenizer.suffix_search,
+        infix_finditer=tokenizer.infix_finditer,
+        token_match=tokenizer.token_match,
+        url_match=tokenizer.url_match,
+    )

@@ -2,13 +2,13 @@
 
 import pytest
 from datatrove.pipeline.formatters import PIIFormatter
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_data.corpus.pii import mask_personal_data
+from pipeline_data.corpus.filters.pii import _DETECTORS, mask_personal_data
 from pipeline_data.corpus.settings import PiiKind
 
-ALL: tuple[PiiKind, ...] = ("email", "ip", "iban", "card", "phone")
+ALL: tuple[PiiKind, ...] = ("email", "ip", "ipv6", "iban", "card", "phone")
 
 fragments = st.sampled_from(
     [
@@ -46,6 +46,7 @@ PLANTED = (
     "GB82 WEST 1234 5698 7654 32",
     "4111 1111 1111 1111",
     "+44 20 7946 0958",
+    "2606:4700:4700::1111",
 )
 
 
@@ -68,6 +69,9 @@ def test_nothing_planted_between_words_survives(found: list[str]) -> None:
         ("phone", "+44 20 7946 0958 8.8.8.8", "[PHONE] 8.8.8.8"),
         ("email", "to a@b.example now", "to email@example.com now"),
         ("ip", "from 8.8.8.8", "from 22.214.171.124"),
+        ("ipv6", "from 2606:4700:4700::1111: yes", "from 2001:db8::1: yes"),
+        ("ipv6", "[2A00:1450:4001:81b:0:0:0:200e]:443", "[2001:db8::1]:443"),
+        ("phone", "+49 (0)40 890 85-433", "[PHONE]"),
     ],
 )
 def test_masks_and_counts(kind: PiiKind, text: str, masked: str) -> None:
@@ -88,11 +92,28 @@ def test_masks_and_counts(kind: PiiKind, text: str, masked: str) -> None:
         "0.4111111111111111 and 123456789",
         "+1 and +22",
         "+1 2 3 4",
+        "ISBN 0-306-40615-2",
+        "at 2026-11-22T10:30:00.123 and 20:26:11:22",
+        "2026:11:22, 3000::x, std::2fff:: and fe80::1, 2001:db8::2",
+        "::1 and 3.11.4 of a library in version 10.2.0.7",
     ],
 )
 def test_leaves_other_numbers_alone(text: str) -> None:
     masked, counts = mask_personal_data(text, ALL)
     assert (masked, sum(counts.values())) == (text, 0)
+
+
+characters = st.text(st.sampled_from("0123456789-+ ().:ADEGB@a\n"), max_size=60)
+
+
+@settings(max_examples=200)
+@given(st.one_of(characters, messy_texts, st.lists(st.sampled_from(PLANTED)).map("\n".join)))
+def test_hints_and_lines_miss_nothing(text: str) -> None:
+    """Searching the whole text with each pattern would mask as many."""
+    for kind, detector in _DETECTORS.items():
+        matches = (match[0] for match in detector.pattern.finditer(text))
+        expected = sum(1 for match in matches if detector.is_valid(match))
+        assert mask_personal_data(text, (kind,))[1] == {kind: expected}
 
 
 def test_only_the_kinds_asked_for() -> None:

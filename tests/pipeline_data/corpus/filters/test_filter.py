@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_data.artifact import Counts
-from pipeline_data.corpus import filter as filter_stage
+from pipeline_data.corpus.filters import filter as filter_stage
 from pipeline_data.corpus.settings import (
     C4QualityConfig,
     FilterConfig,
@@ -16,8 +16,8 @@ from pipeline_data.corpus.settings import (
     UrlConfig,
 )
 from pipeline_data.stage_run import Inputs, Runtime
+from tests.pipeline_data.corpus.filters.test_language import FRENCH
 from tests.pipeline_data.corpus.material import documents_artifact, make_documents, make_text
-from tests.pipeline_data.corpus.test_language import FRENCH
 
 SHORT = "This is a short text, and yet there is no doubt about the language it is written in."
 
@@ -42,7 +42,9 @@ def run_filter(tmp_path: Path) -> RunFilter:
 
 def test_nothing_asked_nothing_changed(run_filter: RunFilter) -> None:
     rows = make_documents(["a@b.example", FRENCH, "x", make_text(1)])
-    assert run_filter(FilterConfig(), rows) == (rows, [], {"num_documents": 4, "num_dropped": 0})
+    kept, dropped, counts = run_filter(FilterConfig(), rows)
+    assert kept == [row | {"language": ""} for row in rows]
+    assert (dropped, counts) == ([], {"num_documents": 4, "num_dropped": 0})
 
 
 def test_every_document_is_kept_or_accounted_for(run_filter: RunFilter) -> None:
@@ -53,7 +55,7 @@ def test_every_document_is_kept_or_accounted_for(run_filter: RunFilter) -> None:
         url=UrlConfig(block_urls=(rows[3]["url"],)),
     )
     kept, dropped, counts = run_filter(config, rows)
-    assert kept == [rows[0], rows[4]]
+    assert kept == [row | {"language": "en"} for row in (rows[0], rows[4])]
     reasons = {row["doc_id"]: (row["rule"], row["detail"].split()[0]) for row in dropped}
     assert reasons == {
         rows[1]["doc_id"]: ("language", "fr"),
@@ -61,6 +63,10 @@ def test_every_document_is_kept_or_accounted_for(run_filter: RunFilter) -> None:
         rows[3]["doc_id"]: ("url", "blocked_url"),
     }
     assert {row["stage"] for row in dropped} == {"filter"}
+    numbers = [(row["value"], row["threshold"]) for row in dropped]
+    assert numbers[0][0] == pytest.approx(1.0, abs=0.01)
+    assert numbers[0][1] is None  # sure of it, but it is not wanted
+    assert numbers[1:] == [(18.0, 50.0), (None, None)]
     assert counts == {
         "num_documents": 2,
         "num_dropped": 3,
@@ -84,7 +90,8 @@ def test_the_next_rule_and_the_file_get_the_changed_text(run_filter: RunFilter) 
         rules=("c4_quality", "fineweb_quality"),
         fineweb_quality=FineWebQualityConfig(line_punct_thr=1.0),
     )
-    assert run_filter(config, rows)[0] == [rows[0] | {"text": text}]
+    [kept], _, _ = run_filter(config, rows)
+    assert kept["text"] == text
 
 
 def test_a_text_that_loses_all_lines_is_dropped(run_filter: RunFilter) -> None:
@@ -97,8 +104,18 @@ def test_low_probability_is_not_the_language(run_filter: RunFilter) -> None:
     rows = make_documents([SHORT, "two words"])
     config = FilterConfig(languages=("en",), min_language_probability=0.9)
     kept, [drop], _ = run_filter(config, rows)
-    assert kept == rows[:1]
+    assert [row["doc_id"] for row in kept] == [rows[0]["doc_id"]]
     assert (drop["doc_id"], drop["rule"]) == (rows[1]["doc_id"], "language")
+    assert drop["value"] < drop["threshold"] == 0.9
+
+
+def test_languages_are_noted_where_asked(run_filter: RunFilter) -> None:
+    rows = make_documents([make_text(1), FRENCH])
+    kept, _, counts = run_filter(FilterConfig(identify_language=True), rows)
+    assert [row["language"] for row in kept] == ["en", "fr"]
+    assert "num_dropped_language" not in counts
+    candidates = FilterConfig(identify_language=True, language_candidates=("de", "fr"))
+    assert run_filter(candidates, rows)[0][1]["language"] == "fr"
 
 
 def test_masks_do_not_depend_on_neighbours(run_filter: RunFilter) -> None:

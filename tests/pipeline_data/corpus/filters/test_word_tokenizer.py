@@ -1,6 +1,6 @@
 from spacy.symbols import IDS
 
-from pipeline_data.corpus.word_tokenizer import load_english_tokenizer
+from pipeline_data.corpus.filters.word_tokenizer import load_english_tokenizer
 
 
 def test_words_do_not_depend_on_what_was_read_before() -> None:
