@@ -12,9 +12,9 @@ from datatrove.utils.hashing import HashConfig
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline_data.corpus import signature, word_shingles
+from pipeline_data.corpus.deduplication import signature
+from pipeline_data.corpus.deduplication.word_shingles import shingle_hashes
 from pipeline_data.corpus.settings import SignatureConfig
-from pipeline_data.corpus.word_shingles import shingle_hashes
 from pipeline_data.stage_run import Inputs, Runtime
 from tests.pipeline_data.corpus.material import documents_artifact, make_documents, make_text
 
@@ -60,26 +60,25 @@ def test_minima_equal_datatroves(datatrove_signature: MinhashDedupSignature, tex
     assert minima.tolist() == [value for bucket in buckets for value in bucket]
 
 
-@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(2**61 - 3, 2**61 + 3), min_size=1))
-def test_minima_are_reduced_modulo_the_prime(values: list[int]) -> None:
-    shingles, one, zero = (np.array(items, np.uint64) for items in (values, [1], [0]))
+@given(
+    st.lists(
+        st.integers(0, 2**64 - 1)
+        | st.builds(lambda high, low: (high << 61) + low, st.integers(1, 7), st.integers(-9, 9)),
+        min_size=1,
+    ),
+    st.sampled_from([1, signature.BLOCK_SIZE + 1]),
+)
+def test_minima_are_reduced_modulo_the_prime(values: list[int], times: int) -> None:
+    shingles, one, zero = (np.array(items, np.uint64) for items in (values * times, [1], [0]))
     [minimum] = signature.min_hashes(shingles, one, zero).tolist()
     assert minimum == min(value % (2**61 - 1) for value in values)
 
 
-def test_word_memo_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = make_text(3)
-    expected = word_shingles.split_words(text)
-    monkeypatch.setattr(word_shingles, "MAX_MEMO_PIECES", 5)
-    assert word_shingles.split_words("one two") == ["one", "two"]
-    assert len(word_shingles._word_memo()) == 2
-    assert word_shingles.split_words(text) == expected
-
-
-def test_a_band_is_the_hash_of_its_minima() -> None:
-    minima = np.arange(6, dtype=np.uint64)
+def test_a_band_is_the_hash_of_its_number_and_minima() -> None:
+    minima = np.array([1, 2, 3] * 2, np.uint64)
+    data = np.array([1, 2, 3], "<u8").tobytes()
     first, second = signature.band_hashes(minima, 2)
-    assert first == xxhash.xxh3_64_intdigest(np.arange(3, dtype="<u8").tobytes())
+    assert [first, second] == [xxhash.xxh3_64_intdigest(data, seed) for seed in (0, 1)]
     assert first != second
 
 
@@ -104,8 +103,11 @@ def test_stage_writes_a_row_a_document(tmp_path: Path) -> None:
     assert counts == {"num_documents": 3, "num_without_bands": 1}
     assert [row["doc_id"] for row in written] == [row["doc_id"] for row in rows]
     assert [len(row["bands"]) for row in written] == [14, 0, 14]
-    assert written[1]["shingles"] == []
-    assert written[0]["shingles"] == sorted(set(written[0]["shingles"]))
+    lengths = [row["num_shingles"] for row in written]
+    shingles = np.split(np.load(tmp_path / "out/shingles.npy"), np.cumsum(lengths))
+    for row, hashes in zip(rows, shingles, strict=False):
+        assert hashes.tolist() == shingle_hashes(row["text"], 5).tolist()
+    assert (lengths[1], len(shingles[3])) == (0, 0)
 
 
 def test_without_near_only_the_text_digest_is_left(tmp_path: Path) -> None:
@@ -114,5 +116,6 @@ def test_without_near_only_the_text_digest_is_left(tmp_path: Path) -> None:
     )
     signature.run(SignatureConfig(near=False), inputs, tmp_path / "out", Runtime())
     [row] = pq.read_table(tmp_path / "out/signatures.parquet").to_pylist()
-    assert (row["bands"], row["shingles"]) == ([], [])
+    assert (row["bands"], row["num_shingles"]) == ([], 0)
+    assert np.load(tmp_path / "out/shingles.npy").tolist() == []
     assert row["text_sha256"] == signature.text_digest(make_text(1))

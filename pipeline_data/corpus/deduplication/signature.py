@@ -10,44 +10,47 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline_data.artifact import Counts
+from pipeline_data.corpus.deduplication.shingle_file import Hashes, open_shingles
+from pipeline_data.corpus.deduplication.word_shingles import shingle_hashes
 from pipeline_data.corpus.settings import SignatureConfig
-from pipeline_data.corpus.word_shingles import shingle_hashes
-from pipeline_data.formats import SIGNATURES, read_rows, write_table
+from pipeline_data.formats import SIGNATURES, open_table, read_rows
 from pipeline_data.stage_run import Inputs, Runtime
 
-Hashes = npt.NDArray[np.uint64]
-
 MERSENNE_PRIME = np.uint64((1 << 61) - 1)
-BLOCK_SIZE = 512
-"""Shingles hashed at once; the block of (512, num_hashes) stays in the cache."""
+BLOCK_SIZE = 256
+"""Shingles hashed at once; two blocks of (256, num_hashes) stay in the cache."""
 
 
 def run(config: SignatureConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
-    """Write signatures.parquet, one row a document of input ``documents``, in its order.
+    """Write signatures.parquet and shingles.npy, one entry a document of input ``documents``.
 
-    A document too short for one shingle has no bands and is compared by its text alone.
+    Both are in its order. A document too short for one shingle has no bands and is compared by
+    its text alone.
     """
+    documents = inputs.one("documents").path("documents.parquet")
     factors, offsets = hash_parameters(config)
-    rows = []
-    num_unbanded = 0
-    for row in read_rows(inputs.one("documents").path("documents.parquet"), ["doc_id", "text"]):
-        shingles = shingle_hashes(row["text"], config.ngram) if config.near else _NO_HASHES
-        minima = min_hashes(shingles, factors, offsets)
-        num_unbanded += not len(minima)
-        rows.append(
-            {
-                "doc_id": row["doc_id"],
-                "text_sha256": text_digest(row["text"]),
-                "bands": band_hashes(minima, config.bands),
-                "shingles": shingles,
-            }
-        )
-        runtime.progress(len(rows), None, "documents")
-    write_table(out / "signatures.parquet", SIGNATURES, rows)
-    return {"num_documents": len(rows), "num_without_bands": num_unbanded}
+    num_documents = num_unbanded = 0
+    with (
+        open_table(out / "signatures.parquet", SIGNATURES) as sign,
+        open_shingles(out / "shingles.npy") as append,
+    ):
+        for num_documents, row in enumerate(read_rows(documents, ["doc_id", "text"]), 1):
+            shingles = shingle_hashes(row["text"], config.ngram) if config.near else _NO_HASHES
+            minima = min_hashes(shingles, factors, offsets)
+            num_unbanded += not len(minima)
+            sign(
+                {
+                    "doc_id": row["doc_id"],
+                    "text_sha256": text_digest(row["text"]),
+                    "bands": band_hashes(minima, config.bands),
+                    "num_shingles": len(shingles),
+                }
+            )
+            append(shingles)
+            runtime.progress(num_documents, None, "documents")
+    return {"num_documents": num_documents, "num_without_bands": num_unbanded}
 
 
 _NO_HASHES: Hashes = np.empty(0, np.uint64)
@@ -74,24 +77,29 @@ def min_hashes(shingles: Hashes, factors: Hashes, offsets: Hashes) -> Hashes:
     """The least value of each hash function over the shingles: (num_hashes,), or (0,) for none.
 
     ``(shingle * factor + offset)`` wraps at 64 bits and is then reduced modulo 2^61 - 1, by
-    shift and add where datatrove divides.
+    shift and add where datatrove divides. What is left to subtract is at most the modulus once;
+    where there is nothing to subtract, the difference wraps and is the greater one.
     """
     if not len(shingles):
         return _NO_HASHES
     minima = np.full(len(factors), np.iinfo(np.uint64).max, np.uint64)
     for start in range(0, len(shingles), BLOCK_SIZE):
-        values = shingles[start : start + BLOCK_SIZE, None] * factors + offsets
-        values = (values & MERSENNE_PRIME) + (values >> np.uint64(61))
-        values[values >= MERSENNE_PRIME] -= MERSENNE_PRIME
+        values = shingles[start : start + BLOCK_SIZE, None] * factors
+        values += offsets
+        rest = values >> np.uint64(61)
+        values &= MERSENNE_PRIME
+        values += rest
+        np.subtract(values, MERSENNE_PRIME, out=rest)
+        np.minimum(values, rest, out=values)
         np.minimum(minima, values.min(axis=0), out=minima)
     return minima
 
 
 def band_hashes(minima: Hashes, num_bands: int) -> list[int]:
-    """One 64-bit hash for each band of minima; none for no minima."""
+    """One 64-bit hash for each band of minima, seeded with its number; none for no minima."""
     import xxhash
 
     if not len(minima):
         return []
     rows = minima.astype("<u8").reshape(num_bands, -1)
-    return [xxhash.xxh3_64_intdigest(row.tobytes()) for row in rows]
+    return [xxhash.xxh3_64_intdigest(row.tobytes(), number) for number, row in enumerate(rows)]
