@@ -9,45 +9,28 @@ order of the shards does not matter.
 For each source the documents are joined in hash order, each after one beginning-of-sequence
 token, and cut into rows of ``context`` tokens. Each row of a batch draws its source by weight, and
 takes that source's next row; rows are in a new order in each epoch.
+
+Where a source would so give more rows than it may (``Limits``), the number of rows of each source
+is fixed before the first step: see :mod:`model_code.mixture`. The draws are then taken in the order
+of their hashes, the lowest for the first source, and so on, so that each source is spread evenly
+over the run. Where no limit binds, the order is the one it would be without.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from model_code.mixture import Limits, SourceShare, share_rows
 from model_code.settings import PretrainConfig
+from model_code.token_streams import SourceStream, hash_names, read_streams
 from pipeline_data.artifact import Artifact
-from pipeline_data.errors import ArtifactError, RecipeError
+from pipeline_data.errors import RecipeError
 
-TOKEN_FILE = "tokens.parquet"
-
-
-@dataclass(frozen=True)
-class HeldOutDocument:
-    """A document no training row holds. ``tokens`` has no special tokens."""
-
-    doc_id: str
-    url: str
-    source: str
-    num_bytes: int
-    tokens: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SourceStream:
-    """The joined documents of one source; document ``i`` starts (with its BOS) at ``starts[i]``."""
-
-    source: str
-    tokens: npt.NDArray[np.uint16]
-    starts: npt.NDArray[np.int64]
-    doc_ids: Sequence[str]
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -62,6 +45,8 @@ class DataOrder:
     steps: int
     missing: Sequence[str] = ()
     """Sources the mixture names that no shard holds."""
+    max_rows: Sequence[int | None] = ()
+    """Most rows of each source over all steps; empty: no limits."""
 
     def row(self, index: int) -> npt.NDArray[np.int64]:
         """The tokens of a row, ``[context]``; row ``index`` is in step ``index // batch_size``."""
@@ -73,7 +58,10 @@ class DataOrder:
         return np.stack([self.row(index) for index in self._indices(step)])
 
     def documents(self, step: int) -> list[str]:
-        """The ids of the documents that have a token in a step's batch, sorted, without repeats."""
+        """The ids of the documents that have a token in a step's batch, sorted, without repeats.
+
+        Reads no tokens.
+        """
         found: set[str] = set()
         for index in self._indices(step):
             source, start = self._position(index)
@@ -81,16 +69,27 @@ class DataOrder:
             first, last = np.searchsorted(
                 stream.starts, [start, start + self.context - 1], side="right"
             )
-            found.update(stream.doc_ids[first - 1 : last])
+            found.update(stream.doc_ids[first - 1 : last].to_pylist())
         return sorted(found)
 
-    def epochs(self) -> dict[str, float]:
-        """How often each source's rows are seen over all steps."""
-        drawn = np.bincount(self._plan[:, 0], minlength=len(self.streams))
-        return {
-            stream.source: float(n / self._num_rows(stream))
-            for stream, n in zip(self.streams, drawn, strict=True)
-        }
+    def shares(self) -> list[SourceShare]:
+        """What each source gives over all steps."""
+        drawn = np.bincount(self._sources, minlength=len(self.streams)).tolist()
+        return [
+            SourceShare(
+                source=stream.source,
+                weight=weight,
+                share=count / len(self._sources),
+                epochs=count / self._num_rows(stream),
+                num_tokens=count * self.context,
+            )
+            for stream, weight, count in zip(self.streams, self.weights, drawn, strict=True)
+        ]
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a source would have given more rows than it may."""
+        return self._sources is not self._drawn
 
     def _indices(self, step: int) -> range:
         if not 0 <= step < self.steps:
@@ -99,38 +98,56 @@ class DataOrder:
 
     def _position(self, index: int) -> tuple[int, int]:
         """(stream index, first token) of a row."""
-        source, row = self._plan[index]
-        return int(source), int(row) * self.context
+        return int(self._sources[index]), int(self._rows[index]) * self.context
 
     def _num_rows(self, stream: SourceStream) -> int:
-        return len(stream.tokens) // self.context
+        return stream.num_tokens // self.context
 
     @cached_property
-    def _plan(self) -> npt.NDArray[np.int64]:
-        """(stream index, row) of every row of the run, ``[steps * batch_size, 2]``."""
-        total = self.steps * self.batch_size
-        uniform = _hashes(f"{self.seed}/source", range(total)) / 2.0**64
-        bounds = np.cumsum(self.weights)[:-1]
-        drawn = np.searchsorted(bounds, uniform, side="right")
-        plan = np.stack([drawn, np.zeros_like(drawn)], axis=1)
+    def _drawn(self) -> npt.NDArray[np.int64]:
+        """The source of every row by weight alone, ``[steps * batch_size]``."""
+        return np.searchsorted(np.cumsum(self.weights)[:-1], self._uniform, side="right")
+
+    @cached_property
+    def _sources(self) -> npt.NDArray[np.int64]:
+        """The source of every row, ``[steps * batch_size]``."""
+        drawn = np.bincount(self._drawn, minlength=len(self.streams)).tolist()
+        limits = self.max_rows or [None] * len(self.streams)
+        if all(limit is None or n <= limit for n, limit in zip(drawn, limits, strict=True)):
+            return self._drawn
+        counts = share_rows(self.weights, limits, len(self._uniform))
+        sources = np.empty_like(self._drawn)
+        sources[np.argsort(self._uniform, kind="stable")] = np.repeat(
+            np.arange(len(counts)), counts
+        )
+        return sources
+
+    @cached_property
+    def _uniform(self) -> npt.NDArray[np.float64]:
+        """A number from 0 to 1 for every row of the run, ``[steps * batch_size]``."""
+        return _hash_numbers(f"{self.seed}/source", self.steps * self.batch_size) / 2.0**64
+
+    @cached_property
+    def _rows(self) -> npt.NDArray[np.int64]:
+        """Which of its source's rows every row of the run is, ``[steps * batch_size]``."""
+        rows = np.zeros_like(self._sources)
         for index, stream in enumerate(self.streams):
-            places = np.flatnonzero(drawn == index)
+            places = np.flatnonzero(self._sources == index)
             num_rows = self._num_rows(stream)
-            num_epochs = -(-len(places) // num_rows)
-            order = [
-                np.argsort(_hashes(f"{self.seed}/{stream.source}/{epoch}", range(num_rows)))
-                for epoch in range(num_epochs)
-            ]
-            if order:
-                plan[places, 1] = np.concatenate(order)[: len(places)]
-        return plan
+            for epoch in range(-(-len(places) // num_rows)):
+                order = np.argsort(_hash_numbers(f"{self.seed}/{stream.source}/{epoch}", num_rows))
+                taken = places[epoch * num_rows : (epoch + 1) * num_rows]
+                rows[taken] = order[: len(taken)]
+        return rows
 
 
-def pretraining_order(config: PretrainConfig, shards: Sequence[Artifact], bos: int) -> DataOrder:
+def pretraining_order(
+    config: PretrainConfig, shards: Sequence[Artifact], bos: int, scratch: Path | None = None
+) -> DataOrder:
     """The order a base model of this config was, or will be, trained in.
 
     Raises:
-        RecipeError: no source of the mixture has a row.
+        RecipeError: no source of the mixture has a row, or the limits leave too few.
     """
     return build_data_order(
         shards,
@@ -140,6 +157,8 @@ def pretraining_order(config: PretrainConfig, shards: Sequence[Artifact], bos: i
         batch_size=config.batch_size,
         context=config.context,
         steps=config.steps,
+        limits=Limits(config.max_epochs, config.source_max_epochs, config.source_max_tokens),
+        scratch=scratch,
     )
 
 
@@ -152,18 +171,21 @@ def build_data_order(
     batch_size: int,
     context: int,
     steps: int,
+    limits: Limits = NO_LIMITS,
+    scratch: Path | None = None,
 ) -> DataOrder:
-    """Read the training documents of a mixture's sources and fix their order.
+    """Find the training documents of a mixture's sources and fix their order.
 
     A source of the mixture with less than one row of tokens is left out and named in ``missing``;
-    the other weights are scaled up.
+    the other weights are scaled up. With a folder ``scratch`` the tokens are in a file there and
+    not in memory; neither before the first row is asked for.
 
     Raises:
-        RecipeError: no source of the mixture has a row.
+        RecipeError: no source of the mixture has a row, or the limits leave too few.
     """
     wanted = {source: weight for source, weight in mixture.items() if weight > 0}
-    streams = read_streams(shards, sorted(wanted), bos, seed)
-    streams = [stream for stream in streams if len(stream.tokens) >= context]
+    streams = read_streams(shards, sorted(wanted), bos, seed, scratch)
+    streams = [stream for stream in streams if stream.num_tokens >= context]
     if not streams:
         raise RecipeError(
             f"mixture: none of {', '.join(sorted(mixture))} has {context} training tokens; "
@@ -171,6 +193,8 @@ def build_data_order(
         )
     found = {stream.source for stream in streams}
     total = sum(wanted[stream.source] for stream in streams)
+    max_rows = [limits.max_rows(s.source, s.num_tokens // context, context) for s in streams]
+    _check_limits(streams, max_rows, steps, batch_size)
     return DataOrder(
         streams,
         [wanted[stream.source] / total for stream in streams],
@@ -179,66 +203,22 @@ def build_data_order(
         context,
         steps,
         sorted(set(wanted) - found),
+        max_rows,
     )
 
 
-def read_heldout(shards: Sequence[Artifact]) -> list[HeldOutDocument]:
-    """The held-out documents of all shards, by source and hash of their ids."""
-    documents = []
-    for shard in shards:
-        for batch in pq.ParquetFile(shard.path(TOKEN_FILE)).iter_batches():
-            documents += [
-                HeldOutDocument(
-                    row["doc_id"],
-                    row["url"],
-                    row["source"],
-                    row["num_bytes"],
-                    np.asarray(row["tokens"], dtype=np.int64),
-                )
-                for row in batch.filter(pc.field("split") == "heldout").to_pylist()
-            ]
-    return sorted(documents, key=lambda d: (d.source, _hash(f"heldout/{d.doc_id}")))
+def _check_limits(
+    streams: Sequence[SourceStream], max_rows: Sequence[int | None], steps: int, batch_size: int
+) -> None:
+    most = {s.source: n for s, n in zip(streams, max_rows, strict=True) if n is not None}
+    if len(most) == len(streams) and sum(most.values()) < steps * batch_size:
+        each = ", ".join(f"{source} {n}" for source, n in most.items())
+        raise RecipeError(
+            f"steps: {steps} steps of {batch_size} rows need {steps * batch_size}, but within "
+            f"max_epochs and source_max_tokens there are {sum(most.values())} ({each}); set steps "
+            f"to at most {sum(most.values()) // batch_size}, or raise those limits"
+        )
 
 
-def read_streams(
-    shards: Sequence[Artifact], sources: Sequence[str], bos: int, seed: int
-) -> list[SourceStream]:
-    """The training documents of each source that has any, joined.
-
-    Raises:
-        ArtifactError: there is no shard.
-    """
-    if not shards:
-        raise ArtifactError("training needs at least one token shard")
-    columns = ["doc_id", "source", "tokens"]
-    keep = (pc.field("split") == "train") & pc.field("source").isin(sources)
-    table = pa.concat_tables(
-        pq.read_table(shard.path(TOKEN_FILE), columns=columns, filters=keep) for shard in shards
-    )
-    tables = {source: table.filter(pc.field("source") == source) for source in sources}
-    return [_join(source, t, bos, seed) for source, t in tables.items() if t.num_rows]
-
-
-def _join(source: str, table: pa.Table, bos: int, seed: int) -> SourceStream:
-    """Documents in the order of their ids' hashes, each behind one BOS."""
-    doc_ids = table["doc_id"].to_pylist()
-    keys = [(_hash(f"{seed}/{source}/{doc_id}"), doc_id) for doc_id in doc_ids]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    lists = table["tokens"].combine_chunks()
-    offsets, flat = lists.offsets.to_numpy(), lists.values.to_numpy()
-    lengths = np.array([offsets[i + 1] - offsets[i] + 1 for i in order], dtype=np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    tokens = np.full(int(lengths.sum()), bos, dtype=np.uint16)
-    for start, i in zip(starts, order, strict=True):
-        document = flat[offsets[i] : offsets[i + 1]]
-        tokens[start + 1 : start + 1 + len(document)] = document
-    return SourceStream(source, tokens, starts, [doc_ids[i] for i in order])
-
-
-def _hash(name: str) -> int:
-    """The first 64 bits of a name's SHA-256."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-
-
-def _hashes(name: str, numbers: Iterable[int]) -> npt.NDArray[np.uint64]:
-    return np.array([_hash(f"{name}/{n}") for n in numbers], dtype=np.uint64)
+def _hash_numbers(name: str, count: int) -> npt.NDArray[np.uint64]:
+    return hash_names(f"{name}/", map(str, range(count)))

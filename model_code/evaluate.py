@@ -27,7 +27,6 @@ from model_code.comparisons import (
     utility_gain,
 )
 from model_code.conversation import encode_prompt
-from model_code.data_order import HeldOutDocument, read_heldout, read_streams
 from model_code.graded_answers import GradedAnswers, answer_prompts, right_probabilities
 from model_code.held_out_text import bigram_bits, completes, model_bits
 from model_code.ngram import Bigram
@@ -43,6 +42,7 @@ from model_code.statistics import (
     paired_difference,
     proportion,
 )
+from model_code.token_streams import HeldOutDocument, read_heldout, read_streams
 from model_code.training import set_threads
 from pipeline_data.artifact import Artifact, Counts
 from pipeline_data.formats import read_jsonl, write_jsonl

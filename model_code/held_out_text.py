@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from model_code.data_order import HeldOutDocument
 from model_code.ngram import Bigram
 from model_code.scoring import pack
+from model_code.token_streams import HeldOutDocument
 
 BATCH_SIZE = 64
 

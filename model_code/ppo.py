@@ -181,7 +181,7 @@ def run(config: PpoConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
         raise ArtifactError("ppo: no prompt; raise num_ppo_prompts of the curriculum")
     torch.manual_seed(config.seed)
     learner = Learner(config, policy, reward_model.load(inputs.one("reward").directory))
-    rows = _pretraining_rows(_pretraining_order(config, inputs, tokenizer.bos_token_id))
+    rows = _pretraining_rows(_pretraining_order(config, inputs, tokenizer.bos_token_id, out))
     batches = _prompt_batches(prompts, config.rollouts, config.seed)
     sink = FileSink(out)
     metrics: dict[str, float] = {}
@@ -220,7 +220,7 @@ def _prompt_batches(
         queue = queue[size:]
 
 
-def _pretraining_order(config: PpoConfig, inputs: Inputs, bos: int) -> DataOrder:
+def _pretraining_order(config: PpoConfig, inputs: Inputs, bos: int, scratch: Path) -> DataOrder:
     return build_data_order(
         inputs.many("tokens"),
         config.pretraining_mixture,
@@ -229,6 +229,7 @@ def _pretraining_order(config: PpoConfig, inputs: Inputs, bos: int) -> DataOrder
         batch_size=config.pretraining_rows,
         context=config.pretraining_context,
         steps=config.iterations * config.epochs * config.minibatches,
+        scratch=scratch,
     )
 
 

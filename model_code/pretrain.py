@@ -18,7 +18,7 @@ from pipeline_data.stage_run import Inputs, Runtime
 
 MODEL = "model"
 MIXTURE = "mixture.json"
-"""The weight each source really had: those that were there, with a sum of 1."""
+"""The weight each source really had, with a sum of 1: as asked for, or as its limit left it."""
 
 
 class OrderedRows(Dataset[dict[str, Tensor]]):
@@ -48,23 +48,27 @@ def run(config: PretrainConfig, inputs: Inputs, out: Path, runtime: Runtime) -> 
     Writes the model to ``model/`` and the weights its sources had to ``mixture.json``.
 
     Raises:
-        RecipeError: no source of the mixture is in the shards.
+        RecipeError: no source of the mixture is in the shards, or its limits leave too few rows.
     """
     set_threads(runtime)
     tokenizer_directory = inputs.one("tokenizer").directory
     tokenizer = language_model.load_tokenizer(tokenizer_directory)
-    order = pretraining_order(config, inputs.many("tokens"), tokenizer.bos_token_id)
+    order = pretraining_order(config, inputs.many("tokens"), tokenizer.bos_token_id, out)
     model = language_model.build(config.model, tokenizer, config.seed)
     model.set_attn_implementation(language_model.ATTENTION[config.precision])
     trainer = _trainer(config, model, order, out)
     tokens_per_step = config.batch_size * config.context
     counts: Counts = dict(train(trainer, runtime, out, tokens_per_step))
     language_model.save(model, tokenizer_directory, out / MODEL)
-    weights = {s.source: w for s, w in zip(order.streams, order.weights, strict=True)}
+    shares = order.shares()
+    weights = {s.source: s.share if order.is_limited else s.weight for s in shares}
     (out / MIXTURE).write_text(canonical_json(weights) + "\n", encoding="utf-8")
     counts["parameters"] = model.num_parameters()
     counts["tokens"] = tokens_per_step * config.steps
-    counts |= {f"epochs {source}": round(n, 3) for source, n in order.epochs().items()}
+    for share in shares:
+        counts[f"share {share.source}"] = round(share.share, 4)
+        counts[f"epochs {share.source}"] = round(share.epochs, 3)
+        counts[f"tokens {share.source}"] = share.num_tokens
     if order.missing:
         counts["missing sources"] = ", ".join(order.missing)
     return counts

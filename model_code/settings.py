@@ -67,6 +67,12 @@ class PretrainConfig(Settings):
         default={"world": 65.0, "wiki": 24.0, "recipes": 11.0}, min_length=1
     )
     """Weight of each source in the training rows."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """Most passes over any source, whose missing rows the others give; none: no limit."""
+    source_max_epochs: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Most passes over single sources, instead of max_epochs."""
+    source_max_tokens: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    """Most tokens of single sources over all steps."""
     steps: int = Field(default=1300, ge=1)
     """Optimizer steps."""
     batch_size: int = Field(default=16, ge=1)
@@ -82,6 +88,10 @@ class PretrainConfig(Settings):
     def _check(self) -> Self:
         if self.context > self.model.max_positions:
             raise ValueError("context must not be greater than model.max_positions")
+        for name in ("source_max_epochs", "source_max_tokens"):
+            unknown = sorted(set(getattr(self, name)) - set(self.mixture))
+            if unknown:
+                raise ValueError(f"{name} names {', '.join(unknown)}, not a source of the mixture")
         return self
 
 

@@ -6,10 +6,10 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from model_code.conversation import encode_prompt
-from model_code.data_order import HeldOutDocument
 from model_code.graded_answers import right_probabilities
 from model_code.held_out_text import bigram_bits, completes, model_bits
 from model_code.ngram import Bigram
+from model_code.token_streams import HeldOutDocument
 from pipeline_data.preferences import make_prompt
 
 

@@ -149,6 +149,32 @@ def test_a_mixture_without_any_source_ends_in_one_line(
         )
 
 
+def test_a_limited_source_gives_what_it_may(prepared: dict[str, Any], tmp_path: Path) -> None:
+    shape = ModelShape(hidden_size=16, num_layers=1, num_heads=1, intermediate_size=16)
+    config = PretrainConfig(
+        model=shape,
+        mixture={"world": 1.0, "notes": 1.0},
+        source_max_tokens={"notes": 20},
+        steps=3,
+        batch_size=2,
+        context=16,
+    )
+    told = pretrain.run(config, Inputs(prepared), tmp_path, Runtime())
+    assert (told["tokens notes"], told["tokens world"], told["share notes"]) == (16, 80, 0.1667)
+    weights = json.loads((tmp_path / pretrain.MIXTURE).read_text())
+    assert weights == {"notes": pytest.approx(1 / 6), "world": pytest.approx(5 / 6)}
+    assert {path.name for path in tmp_path.iterdir()} == {"mixture.json", "model", "provenance"}
+    with pytest.raises(
+        RecipeError, match=r"steps: 3 steps of 2 rows need 6, .* \(notes 1, world 0\)"
+    ):
+        pretrain.run(
+            config.model_copy(update={"source_max_epochs": {"world": 1e-6}}),
+            Inputs(prepared),
+            tmp_path,
+            Runtime(),
+        )
+
+
 def test_responses_belong_to_their_prompts(chain: dict[str, Any]) -> None:
     prompts = read_prompts(chain["exercises"].path("prompts-preference.jsonl"))
     groups = list(read_responses(chain["responses"].path("responses.jsonl")))

@@ -78,7 +78,7 @@ def make_tokenizer(directory: Path, texts: Iterable[str]) -> None:
 
 def make_shard(directory: Path, source: str, texts: Iterable[tuple[str, str]], encode: Any) -> None:
     """A token shard of (url, text); every tenth document is held out."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "doc_id": document_id(source, url),
             "url": url,
@@ -89,6 +89,7 @@ def make_shard(directory: Path, source: str, texts: Iterable[tuple[str, str]], e
         }
         for i, (url, text) in enumerate(texts)
     ]
+    rows = [row | {"num_tokens": len(row["tokens"])} for row in rows]
     write_table(directory / "tokens.parquet", TOKENS, rows)
 
 

@@ -12,9 +12,9 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from pipeline_data.artifact import Artifact
-from pipeline_data.corpus import tokenizer
 from pipeline_data.corpus.settings import TokenizerConfig
-from pipeline_data.corpus.tokenizer import SPECIAL_TOKENS, select_texts
+from pipeline_data.corpus.tokenization import tokenizer
+from pipeline_data.corpus.tokenization.tokenizer import SPECIAL_TOKENS, select_texts
 from pipeline_data.errors import ArtifactError
 from pipeline_data.formats import write_jsonl
 from pipeline_data.stage_run import Inputs, Runtime

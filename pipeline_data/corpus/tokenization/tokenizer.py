@@ -5,8 +5,8 @@ so no text is unknown. Digits are tokens of their own by default, for arithmetic
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -48,23 +48,29 @@ def run(config: TokenizerConfig, inputs: Inputs, out: Path, runtime: Runtime) ->
     Raises:
         ArtifactError: there is no text to learn from.
     """
-    num_bytes: dict[str, int] = defaultdict(int)
-    texts = []
-    for source, text in select_texts(config, inputs.many("samples")):
-        num_bytes[source] += len(text.encode())
-        texts.append(text)
-        runtime.progress(sum(num_bytes.values()), config.num_bytes, "bytes")
-    if not texts:
+    num_bytes: Counter[str] = Counter()
+    num_documents = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal num_documents
+        for source, text in select_texts(config, inputs.many("samples")):
+            num_documents += 1
+            num_bytes[source] += len(text.encode())
+            runtime.progress(num_bytes.total(), config.num_bytes, "bytes")
+            yield text
+
+    tokenizer = train_tokenizer(config, texts())
+    if not num_documents:
         raise ArtifactError(
-            "the tokenizer got no text: check its 'weights' and the 'fraction' of the samples"
+            "the tokenizer got no text: check its 'weights' and the 'shards' and 'fraction' "
+            "of the sample"
         )
-    tokenizer = train_tokenizer(config, texts)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out / "tokenizer.json"))
     (out / "tokenizer_config.json").write_text(json.dumps(_HF_CONFIG, indent=2) + "\n")
     return {
         "vocab_size": tokenizer.get_vocab_size(),
-        "num_documents": len(texts),
+        "num_documents": num_documents,
         **{f"num_bytes_{source}": count for source, count in sorted(num_bytes.items())},
     }
 
@@ -88,7 +94,7 @@ def select_texts(config: TokenizerConfig, samples: Sequence[Artifact]) -> Iterat
                 yield row["source"], row["text"]
 
 
-def train_tokenizer(config: TokenizerConfig, texts: Sequence[str]) -> Tokenizer:
+def train_tokenizer(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     """A tokenizer of at most ``config.vocab_size`` tokens learnt from ``texts``."""
     tokenizer = Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from pipeline_data.corpus import sample
 from pipeline_data.corpus.settings import SampleConfig
+from pipeline_data.corpus.tokenization import sample
+from pipeline_data.corpus.tokenization.sample import is_sampled
 from pipeline_data.formats import read_jsonl
 from pipeline_data.sources.sharding import hash_fraction
 from pipeline_data.stage_run import Inputs, Runtime
@@ -67,3 +69,12 @@ def test_nothing_follows_the_document_that_does_not_fit(tmp_path: Path) -> None:
 def test_bytes_are_capped(tmp_path: Path, num_bytes: int, expected: int) -> None:
     drawn = draw(tmp_path, SampleConfig(fraction=1.0, num_bytes=num_bytes), ROWS)
     assert len(drawn) == expected
+
+
+def test_shards_are_sampled_by_the_pattern_of_their_names() -> None:
+    pinned = SampleConfig(shards=("web-0[01]*", "world-*"))
+    names = ["web-000", "web-019", "web-020", "world-000", "Web-000"]
+    assert [is_sampled(pinned, name) for name in names] == [True, True, False, True, False]
+    assert all(is_sampled(SampleConfig(), name) for name in names)
+    with pytest.raises(ValidationError, match="shards"):
+        SampleConfig(shards=())

@@ -3,9 +3,13 @@
 Drawn by the hash of the document's id, so that a page outside the sample changes neither the
 sample nor the tokenizer. The sample takes the low end of the hashes and the held-out split the
 high end: they do not meet while their shares sum to at most one.
+
+Only the shards that the recipe names are asked for a sample. So a recipe that names those it
+began with keeps its tokenizer, and every token shard, when other shards come.
 """
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,11 @@ def run(config: SampleConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Co
 
     num_documents = write_jsonl(out / "sample.jsonl", rows())
     return {"num_documents": num_documents, "num_bytes": num_bytes}
+
+
+def is_sampled(config: SampleConfig, shard: str) -> bool:
+    """Whether the tokenizer learns from a shard of this name."""
+    return any(fnmatchcase(shard, pattern) for pattern in config.shards)
 
 
 def read_kept(inputs: Inputs) -> Iterator[dict[str, Any]]:
