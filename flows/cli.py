@@ -56,6 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     verify = _add(commands, "verify", verify_model, "check every byte of a model's lineage")
     verify.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
 
+    sql = _add(commands, "sql", answer_sql, "ask the corpus in SQL; alone, lists what there is")
+    sql.add_argument("query", nargs="?", help="one SELECT of DuckDB")
+    sql.add_argument("--csv", action="store_true", help="comma-separated values")
+
     chat = _add(commands, "chat", open_chat, "talk to a model")
     chat.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
     chat.add_argument("--message", help="ask this one question and leave")
@@ -129,8 +133,10 @@ def _print_result(home: Any, record: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     print_summary(console, record)
     print_samples(console, record["samples"])
+    if record["corpus_report"]:
+        console.print(f"\ncorpus: {record['corpus_report']}", highlight=False, soft_wrap=True)
     console.print(
-        "\nnext: headwater chat | headwater trace assistant | headwater verify | "
+        "\nnext: headwater chat | headwater sql | headwater trace assistant | headwater verify | "
         f"mlflow ui --backend-store-uri {home.tracking_uri}",
         highlight=False,
         soft_wrap=True,
@@ -183,6 +189,21 @@ def verify_model(options: argparse.Namespace) -> int:
         state = f"{len(problems)} problems" if problems else "all sound"
         print(f"{len(artifacts)} artefacts, {num_bytes / 1e6:,.1f} MB: {state}")
     return 1 if problems else 0
+
+
+def answer_sql(options: argparse.Namespace) -> int:
+    """``headwater sql``."""
+    from flows import sql
+
+    with sql.open_corpus(open_home().open_store()) as database:
+        if options.query is None:
+            views = sql.list_views(database)
+            print(json.dumps({"views": views})) if options.json else sql.print_views(views)
+            return 0
+        table = sql.query_corpus(database, options.query)
+        show = sql.print_json if options.json else sql.print_csv if options.csv else sql.print_rows
+        show(table)
+    return 0
 
 
 def open_chat(options: argparse.Namespace) -> int:

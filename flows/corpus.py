@@ -6,11 +6,16 @@ from typing import Any
 
 from flows.recipe import Recipe
 from pipeline_data.artifact import Artifact
-from pipeline_data.corpus.settings import ExtractConfig, FilterConfig
+from pipeline_data.corpus.settings import AdoptedTokenizerConfig, ExtractConfig
+from pipeline_data.corpus.tokenization.adopted_tokenizer import FILES as TOKENIZER_FILES
+from pipeline_data.corpus.tokenization.sample import is_sampled
+from pipeline_data.errors import SourceError
 from pipeline_data.sources import RawFile
 from pipeline_data.sources.settings import (
     CrawlSource,
+    DatasetSource,
     DownloadConfig,
+    FilesSource,
     GeneratedSource,
     PypiSource,
 )
@@ -35,48 +40,65 @@ class RawShard:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What the corpus hands on."""
+    """What the corpus hands on; no report where it is taken from the record of a model."""
 
     tokens: list[Any]
     tokenizer: Any
     exercises: Any
+    report: Any = None
 
 
 def build_corpus(run: Runner, recipe: Recipe) -> Corpus:
     """Bring in every source and make token shards of what is worth keeping."""
     curriculum = run.submit(STAGES["curriculum"], recipe.curriculum)
+    exercises = Part(curriculum, "exercises")
     packages = download_packages(run, recipe)
     raw = [
         shard
         for name in recipe.sources
         for shard in bring_in(run, recipe, name, packages, curriculum)
     ]
-    documents = {shard.name: read_shard(run, recipe, shard) for shard in raw}
-    signatures = [
-        run.submit(
-            STAGES["signature"],
-            recipe.signature.model_copy(
-                update={"near": recipe.signature.near and recipe.sources[shard.source].near_dedup}
-            ),
-            {"documents": documents[shard.name]},
+    extracted = {shard.name: extract(run, recipe, shard) for shard in raw}
+    filtered = {
+        shard.name: run.submit(
+            STAGES["filter"],
+            recipe.filter_of(shard.source),
+            {"documents": extracted[shard.name]},
             shard.name,
         )
         for shard in raw
-    ]
-    dedup = run.submit(STAGES["dedup"], recipe.dedup, {"signatures": signatures})
-    kept = {
-        name: {"documents": filtered, "kept": Part(dedup, name)}
-        for name, filtered in documents.items()
     }
-    samples = [
-        run.submit(STAGES["sample"], recipe.sample, inputs, name) for name, inputs in kept.items()
-    ]
-    tokenizer = run.submit(STAGES["tokenizer"], recipe.tokenizer, {"samples": samples})
+    signatures = [sign(run, recipe, shard, filtered[shard.name]) for shard in raw]
+    dedup = run.submit(STAGES["dedup"], recipe.dedup, {"signatures": signatures})
+    evaluations = list(read_evaluations(run, recipe, exercises))
+    kept = {
+        name: run.submit(
+            STAGES["decontaminate"],
+            recipe.decontaminate,
+            {"documents": documents, "kept": Part(dedup, name), "evaluation": evaluations},
+            name,
+        )
+        for name, documents in filtered.items()
+    }
+    pages = {name: {"documents": filtered[name], "kept": kept[name]} for name in filtered}
+    tokenizer = make_tokenizer(run, recipe, pages)
     tokens = [
         run.submit(STAGES["tokenize"], recipe.tokenize, {**inputs, "tokenizer": tokenizer}, name)
-        for name, inputs in kept.items()
+        for name, inputs in pages.items()
     ]
-    return Corpus(tokens, tokenizer, Part(curriculum, "exercises"))
+    report = run.submit(
+        STAGES["corpus-report"],
+        recipe.report,
+        {
+            "extracted": list(extracted.values()),
+            "filtered": list(filtered.values()),
+            "dedup": dedup,
+            "evaluation": evaluations,
+            "decontaminated": list(kept.values()),
+            "tokens": tokens,
+        },
+    )
+    return Corpus(tokens, tokenizer, exercises, report)
 
 
 def corpus_of(run: Runner, recipe: Recipe, base: Artifact) -> Corpus:
@@ -87,15 +109,45 @@ def corpus_of(run: Runner, recipe: Recipe, base: Artifact) -> Corpus:
     return Corpus(tokens, tokenizer, Part(curriculum, "exercises"))
 
 
-def read_shard(run: Runner, recipe: Recipe, shard: RawShard) -> Any:
-    """One raw shard as filtered documents."""
+def extract(run: Runner, recipe: Recipe, shard: RawShard) -> Any:
+    """One raw shard as documents of plain text."""
     source = recipe.sources[shard.source]
-    extract = ExtractConfig(
+    config = ExtractConfig(
         **recipe.extract.model_dump(), source=shard.source, reader=source.reader()
     )
-    documents = run.submit(STAGES["extract"], extract, {"raw": shard.artifact}, shard.name)
-    rules = recipe.filters[source.filter] if source.filter else FilterConfig()
-    return run.submit(STAGES["filter"], rules, {"documents": documents}, shard.name)
+    return run.submit(STAGES["extract"], config, {"raw": shard.artifact}, shard.name)
+
+
+def sign(run: Runner, recipe: Recipe, shard: RawShard, documents: Any) -> Any:
+    """The signatures of one shard, by which like documents find each other."""
+    near = recipe.signature.near and recipe.sources[shard.source].near_dedup
+    config = recipe.signature.model_copy(update={"near": near})
+    return run.submit(STAGES["signature"], config, {"documents": documents}, shard.name)
+
+
+def make_tokenizer(run: Runner, recipe: Recipe, pages: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The tokenizer in the recipe's folder, or one learnt from samples of the shards it names."""
+    if recipe.tokenizer_folder is not None:
+        files = run.adopt_folder(recipe.tokenizer_folder, TOKENIZER_FILES)
+        return run.submit(STAGES["adopt-tokenizer"], AdoptedTokenizerConfig(), {"files": files})
+    everything = recipe.sample.model_copy(update={"shards": ("*",)})  # naming shards redoes none
+    samples = [
+        run.submit(STAGES["sample"], everything, inputs, name)
+        for name, inputs in pages.items()
+        if is_sampled(recipe.sample, name)
+    ]
+    return run.submit(STAGES["tokenizer"], recipe.tokenizer, {"samples": samples})
+
+
+def read_evaluations(run: Runner, recipe: Recipe, exercises: Part) -> Iterator[Any]:
+    """The items of every evaluation set that no training document may hold."""
+    for name, evaluation in recipe.evaluations.items():
+        if evaluation.kind == "exercises":
+            raw = [exercises]
+        else:
+            raw = [open_file(run, file) for file in run.list_files(evaluation.as_source())]
+        config = evaluation.items_config(name, recipe.decontaminate)
+        yield run.submit(STAGES["evaluation-items"], config, {"raw": raw}, name)
 
 
 def bring_in(
@@ -108,10 +160,12 @@ def bring_in(
             raw, prefix, num_shards = crawl(run, source, packages), "crawl", source.shards
         case PypiSource():
             raw, prefix, num_shards = ingest(run, name, source, packages), "records", source.shards
+        case DatasetSource():
+            raw, prefix, num_shards = load_dataset(run, name, source), "records", source.shards
         case GeneratedSource():
             raw, prefix, num_shards = curriculum, "documents", recipe.curriculum.shards
         case _:
-            for file in run.list_files(source):
+            for file in list_files(run, name, source):
                 yield RawShard(f"{name}-{file.name}", name, open_file(run, file))
             return
     if raw is None or (not source.required and not run.succeeded(raw)):
@@ -135,6 +189,17 @@ def download_packages(run: Runner, recipe: Recipe) -> Packages:
     }
 
 
+def list_files(run: Runner, name: str, source: FilesSource) -> list[RawFile]:
+    """The raw files of a source; none when it is optional and they cannot be had."""
+    try:
+        return run.list_files(source)
+    except SourceError as error:
+        if source.required:
+            raise
+        run.skip(name, f"{error}; the run goes on without it")
+        return []
+
+
 def open_file(run: Runner, file: RawFile) -> Any:
     """A raw file where it lies, or a copy of a remote one."""
     remote = file.fetch_config()
@@ -155,6 +220,12 @@ def crawl(run: Runner, source: CrawlSource, packages: Packages) -> Any:
             )
     site = run.submit(STAGES["site"], source.site, {"packages": found})
     return run.submit(STAGES["crawl"], source.crawl_config(), {"site": site})
+
+
+def load_dataset(run: Runner, name: str, source: DatasetSource) -> Any:
+    """Rows of a Hugging Face dataset: of a folder here, or of the hub."""
+    inputs = {"folder": run.adopt_folder(source.folder)} if source.folder else {}
+    return run.submit(STAGES["dataset"], source.dataset_config(), inputs, name)
 
 
 def ingest(run: Runner, name: str, source: PypiSource, packages: Packages) -> Any:

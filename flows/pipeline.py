@@ -41,6 +41,7 @@ def pipeline(
         pages = build_corpus(session.run, session.recipe)
         base = build_base(session.run, session.recipe, pages)
         aligned = build_assistant(session.run, session.recipe, pages, base)
+        session.corpus = pages.report
         session.models = {"base": base.model, **aligned.registered}
     return session.run.name
 
@@ -53,7 +54,7 @@ def corpus(
 ) -> str:
     """Crawl, read, filter, deduplicate and tokenize; parameters as of the whole pipeline."""
     with open_session(recipe, overrides or [], force or []) as session:
-        build_corpus(session.run, session.recipe)
+        session.corpus = build_corpus(session.run, session.recipe).report
     return session.run.name
 
 
@@ -67,6 +68,7 @@ def pretraining(
     with open_session(recipe, overrides or [], force or []) as session:
         pages = build_corpus(session.run, session.recipe)
         base = build_base(session.run, session.recipe, pages)
+        session.corpus = pages.report
         session.models = {"base": base.model}
     return session.run.name
 

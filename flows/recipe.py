@@ -5,6 +5,7 @@ and the command line and the Prefect form may override single values; all three
 are checked by the same code, and a mistake is one line that names file, key and what is allowed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -23,18 +24,22 @@ from model_code.settings import (
     SftConfig,
 )
 from pipeline_data.corpus.settings import (
+    CorpusReportConfig,
+    DecontaminateConfig,
     DedupConfig,
+    EvaluationSet,
     ExtractOptions,
     FilterConfig,
     SampleConfig,
     SignatureConfig,
     TokenizeConfig,
     TokenizerConfig,
+    UrlConfig,
 )
 from pipeline_data.curriculum.settings import CurriculumConfig
 from pipeline_data.errors import RecipeError
 from pipeline_data.preferences import PreferencesConfig
-from pipeline_data.settings import Settings
+from pipeline_data.settings import Settings, Strings
 from pipeline_data.sources.settings import Source
 
 SHIPPED = resources.files("flows") / "recipes"
@@ -45,6 +50,17 @@ class Compute(Settings):
 
     cores: int = Field(2, ge=1, le=4096)
     """Processor cores to use on this machine."""
+
+
+class Blocklist(Settings):
+    """Pages that must not enter the corpus, whichever source brings them."""
+
+    urls: Strings = ()
+    """Addresses, exactly as they are spelt in the corpus."""
+    domains: Strings = ()
+    """Hosts, with all their subdomains."""
+    file: str | None = None
+    """A file with one address or host a line; what follows a # is a remark."""
 
 
 class Recipe(Settings):
@@ -62,18 +78,28 @@ class Recipe(Settings):
     """Where pages come from; the first named keeps its copy of a duplicate."""
     filters: dict[str, FilterConfig] = Field(default_factory=dict)
     """Sets of rules that sources refer to by name."""
+    blocklist: Blocklist = Blocklist()
+    """Pages that must not enter the corpus; only shards that hold one are read again."""
     extract: ExtractOptions = ExtractOptions()
     """How HTML becomes text."""
     signature: SignatureConfig = SignatureConfig()
     """MinHash signatures."""
     dedup: DedupConfig = DedupConfig()
     """What counts as a duplicate."""
+    evaluations: dict[str, EvaluationSet] = Field(default_factory=dict)
+    """Evaluation sets by name; a training document that holds an item of one is left out."""
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
+    """When a document is taken to hold an evaluation item."""
     sample: SampleConfig = SampleConfig()
     """The pinned sample that the tokenizer learns from."""
     tokenizer: TokenizerConfig
     """The vocabulary."""
+    tokenizer_folder: str | None = None
+    """A folder with the tokenizer.json of a tokenizer to use as it is, instead of learning one."""
     tokenize: TokenizeConfig = TokenizeConfig()
     """Token shards and held-out documents."""
+    report: CorpusReportConfig = CorpusReportConfig()
+    """How much the corpus report shows."""
     curriculum: CurriculumConfig
     """The generated world: documents, demonstrations, prompts."""
     pretrain: PretrainConfig
@@ -103,6 +129,20 @@ class Recipe(Settings):
                 )
         return self
 
+    def filter_of(self, source: str) -> FilterConfig:
+        """The filter of a source, with what the recipe blocks everywhere."""
+        name = self.sources[source].filter
+        config = self.filters[name] if name else FilterConfig()
+        if not (self.blocklist.urls or self.blocklist.domains):
+            return config
+        url = config.url if "url" in config.rules else UrlConfig()
+        blocked = {
+            "block_urls": (*url.block_urls, *self.blocklist.urls),
+            "block_domains": (*url.block_domains, *self.blocklist.domains),
+        }
+        rules = config.rules if "url" in config.rules else ("url", *config.rules)
+        return config.model_copy(update={"url": url.model_copy(update=blocked), "rules": rules})
+
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe by name or any recipe by path, with ``key.path=value`` overrides.
@@ -130,7 +170,7 @@ def check_recipe(values: Mapping[str, Any], where: str, overrides: Sequence[str]
         RecipeError: naming place, key, what is wrong and what is allowed.
     """
     try:
-        return Recipe.model_validate(_with_seed(values))
+        return _read_blocklist(Recipe.model_validate(_with_seed(values)))
     except ValidationError as error:
         raise RecipeError(_explain(error, where, overrides)) from None
 
@@ -217,9 +257,32 @@ def _with_seed(values: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
+def _read_blocklist(recipe: Recipe) -> Recipe:
+    """The recipe with the entries of its blocklist file among its own, so that they are part of it.
+
+    Raises:
+        RecipeError: the file cannot be read.
+    """
+    blocklist = recipe.blocklist
+    if blocklist.file is None:
+        return recipe
+    try:
+        lines = Path(blocklist.file).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"blocklist.file: {blocklist.file} cannot be read ({type(error).__name__}); "
+            "give a UTF-8 text file with one address or host a line"
+        ) from None
+    entries = [entry for line in lines if (entry := re.sub(r"(^|\s)#.*", "", line).strip())]
+    urls = [entry for entry in entries if "://" in entry]
+    domains = [entry for entry in entries if "://" not in entry]
+    complete = Blocklist(urls=(*blocklist.urls, *urls), domains=(*blocklist.domains, *domains))
+    return recipe.model_copy(update={"blocklist": complete})
+
+
 def _explain(error: ValidationError, where: str, overrides: Sequence[str]) -> str:
     first = error.errors(include_url=False)[0]
-    tags = {"crawl", "warc", "jsonl", "parquet", "text", "pypi", "generated"}
+    tags = {"crawl", "warc", "jsonl", "parquet", "text", "pypi", "dataset", "generated"}
     path = [str(p) for i, p in enumerate(first["loc"]) if not (i == 2 and p in tags)]
     key = ".".join(path)
     text = first["msg"].removeprefix("Value error, ")

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Tally(Observer):
         self.artifacts: dict[str, dict[str | None, Artifact]] = {name: {} for name in STAGES}
         self.num_executed: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.notes: list[str] = []
+        self.corpus_report: str | None = None
 
     def reused(self, stage: str, shard: str | None, artifact: Artifact) -> None:
         """Count a cached result."""
@@ -70,13 +71,26 @@ class Tally(Observer):
             "run": run,
             "recipe": recipe,
             "model_digest": model_digest,
+            "corpus_report": self.corpus_report,
             "executed": sum(s["executed"] for s in stages),
             "cached": sum(s["cached"] for s in stages),
             "seconds": round(time.monotonic() - self._started, 1),
             "stages": stages,
-            "notes": self.notes,
+            "notes": [*self.notes, *damage_notes(self.in_order().get("extract", []))],
             "samples": model_answers(self.in_order()),
         }
+
+
+def damage_notes(extracted: Sequence[Artifact]) -> Iterator[str]:
+    """One line for each raw shard of which something could not be read."""
+    for artifact in extracted:
+        num_damaged = artifact.counts.get("num_dropped_damaged", 0)
+        if num_damaged:
+            lost = int(artifact.counts["num_lost_bytes"])
+            yield (
+                f"{artifact.shard}: {num_damaged} damaged records, {lost:,} bytes passed over; "
+                "headwater sql \"SELECT * FROM dropped WHERE rule = 'damaged'\""
+            )
 
 
 def stage_measures(artifacts: Mapping[str, list[Artifact]]) -> dict[str, list[dict[str, Any]]]:

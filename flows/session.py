@@ -6,9 +6,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect.artifacts import create_markdown_artifact
+
 from flows.home import Home, open_home
 from flows.recipe import Recipe, load_recipe
 from flows.run_record import Tally, save_record, stage_measures
+from flows.sql import CORPUS
 from pipeline_data.artifact import Artifact
 from tasks.observer import Observer
 from tasks.run import PipelineRun
@@ -37,6 +40,8 @@ class Session:
     home: Home
     models: dict[str, Any] = field(default_factory=dict)
     """Name to future of the models that the flow makes."""
+    corpus: Any = None
+    """Future of the report on the corpus, if the flow makes one."""
 
 
 @contextmanager
@@ -68,6 +73,8 @@ def open_session(recipe: str, overrides: Sequence[str], force: Sequence[str]) ->
         models = {name: _result(run, future) for name, future in session.models.items()}
         for name, artifact in models.items():
             run.store.point(name, artifact)
+        if session.corpus is not None:
+            _publish_report(session, _result(run, session.corpus))
         _mirror(session, models, "FINISHED")
         save_record(home.runs, _record(session, models))
     finally:
@@ -78,6 +85,15 @@ def _result(run: PipelineRun, future: Any) -> Artifact:
     ref = future.result()
     assert isinstance(ref, Ref)
     return run.load(ref)
+
+
+def _publish_report(session: Session, report: Artifact) -> None:
+    """Make this the current corpus, and show its report on the page of the flow run."""
+    session.run.store.point(CORPUS, report)
+    report = session.run.store.fetch(report)
+    session.tally.corpus_report = str(report.path("report.html"))
+    text = report.path("report.md").read_text(encoding="utf-8")
+    create_markdown_artifact(text, key="corpus-report", description="What the corpus is made of")
 
 
 def _record(session: Session, models: dict[str, Artifact]) -> dict[str, Any]:

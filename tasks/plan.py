@@ -1,6 +1,6 @@
 """What a run would do, without doing it: the flows' own graph, walked against the store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,10 @@ class Plan:
     def adopt(self, file: RawFile) -> Artifact:
         """A raw file as an artefact."""
         return self.store.adopt(Path(file.path), file.relative)
+
+    def adopt_folder(self, folder: str, only: Sequence[str] = ()) -> Artifact:
+        """The files of a folder that lies where its owner put it, as one artefact."""
+        return self.store.adopt_folder(Path(folder), only)
 
     def succeeded(self, result: Any) -> bool:
         """A plan expects everything to go well."""

@@ -76,6 +76,10 @@ class PipelineRun:
         """A raw file that lies where its owner put it, as an artefact."""
         return self.store.adopt(Path(file.path), file.relative)
 
+    def adopt_folder(self, folder: str, only: Sequence[str] = ()) -> Artifact:
+        """The files of a folder that lies where its owner put it, as one artefact."""
+        return self.store.adopt_folder(Path(folder), only)
+
     def succeeded(self, future: Any) -> bool:
         """Wait for a task that the run can do without; whether it came to a result.
 

@@ -32,7 +32,7 @@ from pipeline_data.artifact import (
     part_digests,
     to_record,
 )
-from pipeline_data.errors import ArtifactError
+from pipeline_data.errors import ArtifactError, SourceError
 from pipeline_data.settings import fingerprint
 
 EXTERNAL = "file"
@@ -133,17 +133,36 @@ class Store:
         Its identity is its content and ``relative``, the end of its path by which a source knows
         it and which names its records; the folder it lies in is none of it.
         """
-        path = path.resolve()
-        sha256 = self._remembered_hash(path)
-        folder = Path(str(path).removesuffix(relative))
-        file = FileRecord(relative, sha256, path.stat().st_size)
+        return self._adopt(Path(str(path.resolve()).removesuffix(relative)), [relative])
+
+    def adopt_folder(self, folder: Path, only: Sequence[str] = ()) -> Artifact:
+        """Record the files of a folder where they lie: all but hidden ones, or those named.
+
+        Raises:
+            SourceError: there is no such folder, or no such file in it.
+        """
+        folder = folder.expanduser().resolve()
+        found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+        names = [p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts)]
+        wanted = sorted(name for name in names if not only or name in only)
+        if not wanted:
+            what = " or ".join(only) or "files"
+            raise SourceError(f"{folder} is no folder with {what}; correct the recipe")
+        return self._adopt(folder, wanted)
+
+    def _adopt(self, folder: Path, names: Sequence[str]) -> Artifact:
+        files = tuple(
+            FileRecord(name, self._remembered_hash(folder / name), (folder / name).stat().st_size)
+            for name in names
+        )
+        contents = [[file.path, file.sha256] for file in files]
         artifact = Artifact(
             stage=EXTERNAL,
             version=1,
-            key=fingerprint([EXTERNAL, str(path), relative, sha256]),
-            digest=content_digest([file]),
+            key=fingerprint([EXTERNAL, str(folder), contents]),
+            digest=content_digest(files),
             directory=folder,
-            files=(file,),
+            files=files,
         )
         if not self.fs.exists(self._record_path(EXTERNAL, artifact.key)):
             self._write_record(artifact, str(folder))

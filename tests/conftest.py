@@ -15,7 +15,7 @@ import pytest
 
 _SESSION = Path(tempfile.mkdtemp(prefix="headwater-tests-"))
 for name in list(os.environ):  # what a parent process, such as xdist's, has set for itself
-    if name.startswith(("HEADWATER_", "PREFECT_", "MLFLOW_")):
+    if name.startswith(("HEADWATER_", "PREFECT_", "MLFLOW_")) and name != "HEADWATER_FIELD_DATA":
         del os.environ[name]
 os.environ["HEADWATER_HOME"] = str(_SESSION / "home")
 

@@ -43,7 +43,8 @@ def first_run(home: Home) -> Record:
 
 def test_every_stage_runs_and_is_counted(first_run: Record) -> None:
     ran = executed(first_run)
-    assert set(STAGES) - set(ran) == {"download", "fetch", "ingest"}  # smoke has no such source
+    of_other_sources = {"download", "fetch", "ingest", "dataset", "adopt-tokenizer"}
+    assert set(STAGES) - set(ran) == of_other_sources
     assert first_run["cached"] == 0
     assert ran["extract"] == 4
     assert len(first_run["model_digest"]) == 64

@@ -8,12 +8,15 @@ import time
 import urllib.request
 from pathlib import Path
 
+import duckdb
 import pytest
 import yaml
 
 from flows.cli import build_parser, main
 from flows.home import open_home
 from flows.recipe import load_recipe
+from flows.sql import query_corpus
+from pipeline_data.corpus.report.views import create_views
 from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,9 +62,20 @@ def test_the_example_recipe_is_valid(tmp_path: Path) -> None:
     values = yaml.safe_load(text)
     assert values["extends"] == "default"
     path = tmp_path / "mine.yaml"
-    path.write_text(text)
+    path.write_text(text.replace("/data/", f"{tmp_path}/"))
+    (tmp_path / "blocklist.txt").write_text("spam.example\n")
     recipe = load_recipe(str(path))
-    assert {"handbook", "notes", "web"} <= set(recipe.sources)
+    assert {"handbook", "archive", "commoncrawl", "notes", "web"} <= set(recipe.sources)
+    assert recipe.blocklist.domains == ("spam.example",)
+
+
+def test_the_queries_are_ones_that_the_corpus_answers() -> None:
+    queries = [words[1] for words in commands("headwater") if words[0] == "sql"]
+    assert queries
+    with duckdb.connect() as database:
+        create_views(database, {})
+        for query in queries:
+            assert list(query_corpus(database, query).rows()) == []
 
 
 def test_prefect_commands_are_those_that_the_deployment_test_runs() -> None:

@@ -69,7 +69,9 @@ def test_a_file_may_extend_one_other(tmp_path: Path) -> None:
 
 
 def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"no recipe 'nonsense'.*commoncrawl, default, smoke"):
+    with pytest.raises(
+        RecipeError, match=r"no recipe 'nonsense'.*commoncrawl, default, llama, smoke"
+    ):
         load_recipe("nonsense")
     with pytest.raises(RecipeError, match="not valid YAML"):
         load_recipe(write(tmp_path / "broken.yaml", "name: [\n"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_data.artifact import Artifact, Counts, Parent
-from pipeline_data.errors import ArtifactError
+from pipeline_data.errors import ArtifactError, SourceError
 from tasks.store import Request, Store
 
 
@@ -198,3 +198,22 @@ def test_ancestry_visits_each_artefact_once(store: Store) -> None:
     links = tuple(Parent("data", a.stage, a.key, a.digest) for a in (left, right))
     top = store.produce(ask(3, parents=links), writer("top"), {})
     assert [a.key for a in store.ancestry(top)] == [top.key, left.key, right.key, root.key]
+
+
+def test_a_folder_is_what_is_in_it(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "a.csv").write_text("text\none\n")
+    (folder / "b.csv").write_text("text\ntwo\n")
+    (folder / ".cache").write_text("of no interest")
+    before = store.adopt_folder(folder)
+    assert [file.path for file in before.files] == ["b.csv", "sub/a.csv"]
+    assert store.load(before.stage, before.key) == before
+    (one,) = store.adopt_folder(folder, ["b.csv", "c.csv"]).files
+    assert one.path == "b.csv"
+    moved = folder.rename(tmp_path / "moved")
+    assert store.adopt_folder(moved).digest == before.digest
+    (moved / "b.csv").write_text("text\ntwo!\n")
+    assert store.adopt_folder(moved).digest != before.digest
+    with pytest.raises(SourceError, match="no folder with files"):
+        store.adopt_folder(tmp_path / "nowhere")

@@ -1,5 +1,6 @@
 """Extraction: from pages and texts to documents, and the name of everything that is not one."""
 
+import gzip
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ import pytest
 
 from pipeline_data.artifact import Artifact, Counts, content_digest, describe
 from pipeline_data.corpus import extract
-from pipeline_data.corpus.quality import Drop
+from pipeline_data.corpus.filters.quality import Drop
 from pipeline_data.corpus.settings import ExtractConfig
 from pipeline_data.formats import document_id, write_jsonl
-from pipeline_data.sources.raw import DamagedRecord, RawRecord
+from pipeline_data.sources.raw.reader import DamagedRecord, PassedRecord, RawRecord, RawResult
 from pipeline_data.sources.settings import ReaderConfig
 from pipeline_data.stage_run import Inputs, Runtime
 from tests.pipeline_data.corpus.material import as_artifact, make_page, make_text, warc_artifact
+from tests.pipeline_data.sources.artifacts import http_block, pack, warc_record, write_files
 
 TEXTS = ExtractConfig(source="made", reader=ReaderConfig(format="records"))
 PAGES = ExtractConfig(source="web", reader=ReaderConfig(format="warc"))
@@ -43,9 +45,11 @@ def web_pages() -> Iterator[tuple[str, bytes]]:
     yield "https://a.example/broken", b"\x00\xff<<<>&#xFFFFFFFF;</" * 20
 
 
-def test_pages_become_text_without_their_furniture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("extractor", ["trafilatura", "fast"])
+def test_pages_become_text_without_their_furniture(tmp_path: Path, extractor: str) -> None:
     raw = warc_artifact(tmp_path / "raw", list(web_pages()), "2026-01-02T03:04:05Z")
-    run_extract(PAGES, raw, tmp_path / "out")
+    config = PAGES.model_copy(update={"extractor": extractor})
+    run_extract(config, raw, tmp_path / "out")
     first, second, *_ = rows_of(tmp_path / "out", "documents.parquet")
     assert first["url"] == "https://a.example/1"
     assert first["doc_id"] == document_id("web", "https://a.example/1")
@@ -100,19 +104,52 @@ def test_text_records_of_a_shard(tmp_path: Path) -> None:
         "Text 1.",
         "Text 2.",
     ]
-    assert counts == {"num_documents": 3, "num_dropped": 0, "num_bytes": 21}
+    assert counts == {"num_documents": 3, "num_dropped": 0, "num_bytes": 21, "num_lost_bytes": 0}
+
+
+def test_a_record_that_is_no_document_is_counted_and_a_page_that_is_none_named(
+    tmp_path: Path,
+) -> None:
+    page, torn = make_page(1).encode(), b"WARC/1.1\r\nWARC-Type: response\r\nContent-Length: 9"
+    records = [
+        warc_record(b"GET / HTTP/1.1\r\n\r\n", "request", "http://a.example/0"),
+        warc_record(http_block(page), url="http://a.example/1"),
+        warc_record(http_block(page, status="404 Not Found"), url="http://a.example/2"),
+        torn,
+        warc_record(http_block(page), url="http://a.example/3"),
+    ]
+    data, offsets = pack(records, "gzip")
+    write_files(tmp_path / "raw", {"a.warc.gz": data})
+    out = tmp_path / "out"
+    counts = run_extract(PAGES, as_artifact(tmp_path / "raw", "web-000"), out)
+    assert counts["num_passed_request"] == 1
+    assert counts["num_documents"] == 2
+    assert counts["num_lost_bytes"] == len(gzip.compress(torn, mtime=0))
+    dropped = rows_of(out, "dropped.parquet")
+    assert [(row["rule"], row["url"]) for row in dropped] == [
+        ("status", "http://a.example/2"),
+        ("damaged", ""),
+    ]
+    assert dropped[0]["detail"].startswith("404")
+    assert f"at {offsets[3]}" in dropped[1]["detail"]
+    assert len(rows_of(out, "provenance/provenance.parquet")) == 4
 
 
 @pytest.mark.parametrize(
     ("record", "drop"),
     [
-        (DamagedRecord(3, "cut short"), Drop("damaged", "cut short")),
+        (DamagedRecord(3, "cut short"), Drop("damaged", "cut short (at 3)")),
+        (
+            DamagedRecord(3, "cut short", num_bytes=7),
+            Drop("damaged", "cut short (at 3, 7 bytes passed over)", value=7),
+        ),
+        (PassedRecord(3, "status", "http://a", "404"), Drop("status", "404")),
         (RawRecord("", 3, text="some text"), Drop("damaged", "no URL")),
-        (RawRecord("made:1", 3, text="123456789"), Drop("too_short", "9 characters")),
+        (RawRecord("made:1", 3, text="123456789"), Drop("too_short", value=9, threshold=10)),
         (RawRecord("made:1", 3, payload=b""), Drop("empty")),
     ],
 )
-def test_reasons_to_drop(record: RawRecord | DamagedRecord, drop: Drop) -> None:
+def test_reasons_to_drop(record: RawResult, drop: Drop) -> None:
     config = TEXTS.model_copy(update={"min_chars": 10})
     assert extract.extract_text(config, record) == drop
 

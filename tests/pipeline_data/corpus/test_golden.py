@@ -11,15 +11,9 @@ import sys
 from pathlib import Path
 
 from pipeline_data.artifact import content_digest, describe
-from pipeline_data.corpus import (
-    dedup,
-    extract,
-    filter,
-    sample,
-    signature,
-    tokenize,
-    tokenizer,
-)
+from pipeline_data.corpus import extract
+from pipeline_data.corpus.deduplication import dedup, signature
+from pipeline_data.corpus.filters import filter
 from pipeline_data.corpus.settings import (
     DedupConfig,
     ExtractConfig,
@@ -29,17 +23,18 @@ from pipeline_data.corpus.settings import (
     TokenizeConfig,
     TokenizerConfig,
 )
+from pipeline_data.corpus.tokenization import sample, tokenize, tokenizer
 from pipeline_data.sources.settings import ReaderConfig
 from pipeline_data.stage_run import Inputs, Runtime
 from tests.pipeline_data.corpus.material import as_artifact, make_page, warc_artifact
 
 GOLDEN = {
     "dedup": "3846f42bfe195053c5dbe67871372165350b2756b6ecafbe9eac4361005efb7b",
-    "extract": "d95ac3a1c767369e08ada4d64631ab67042139921e23d7af5dfc398c6ddc3295",
-    "filter": "ba95b11c1ca6768a25c581bf8f6126db734f5db995557b1f106d0ce2e28d166c",
+    "extract": "0ff3245ce56203070f22dae2d16cb2cb66af261b5a8cc3d69bca600f8f1a7550",
+    "filter": "9c75f25b7f002f5a4bd5b707375b23389821331328bbb5533aa082746759ac70",
     "sample": "893662e4b1bf1b9734efe919e827ae0d7380204219c5ceb87958b1b72385b2d1",
-    "signature": "efd2ccc139ae5b5fc773790be584e9d08e027b3d5d54c62f2e1918d4acfb7614",
-    "tokenize": "d01f7983d52dd3d39cb1ba665bfba73aaf7034b26741e2196af0cf7c55182f55",
+    "signature": "5d8825533a08c0f094d88bb5f3880db2b7652b7291569d42a4209a852f7fcb73",
+    "tokenize": "0abd7effd5b98a009f84bae62238edff1d0cd1bc14355894ecb524c4eb42f17d",
     "tokenizer": "20db1e35a2234fdd1552c781cdcc9bceca7fd2531b61f945dcceb439ce49b7c7",
 }
 CONTACT = "<p>Write to the baker at old.baker@mail.example or call +44 20 7946 0958 today.</p>"
