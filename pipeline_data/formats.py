@@ -41,6 +41,9 @@ DROPPED = pa.schema(
 """Why a document is not in the corpus: the rule, what it found, and, where the rule compares
 numbers, the one that crossed the line and the line."""
 
+PASSED = pa.schema([("reason", pa.string()), ("num_records", pa.int64())])
+"""Records of an archive that stand for no page, by what they are: requests, metadata."""
+
 PROVENANCE = pa.schema(
     [
         ("doc_id", pa.string()),

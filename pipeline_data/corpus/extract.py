@@ -13,7 +13,15 @@ from pipeline_data.artifact import PROVENANCE as PROVENANCE_FOLDER
 from pipeline_data.artifact import Counts
 from pipeline_data.corpus.filters.quality import Drop
 from pipeline_data.corpus.settings import ExtractConfig
-from pipeline_data.formats import DOCUMENTS, DROPPED, PROVENANCE, document_id, open_table
+from pipeline_data.formats import (
+    DOCUMENTS,
+    DROPPED,
+    PASSED,
+    PROVENANCE,
+    document_id,
+    open_table,
+    write_table,
+)
 from pipeline_data.sources.raw.reader import (
     DamagedRecord,
     PassedRecord,
@@ -26,11 +34,11 @@ from pipeline_data.stage_run import Inputs, Runtime
 
 
 def run(config: ExtractConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
-    """Write documents.parquet, dropped.parquet and provenance/provenance.parquet.
+    """Write documents, dropped and passed.parquet, and provenance/provenance.parquet.
 
     Input ``raw``: one raw shard. Of several records of a URL the first that gives a document
     counts. Every record that stands for a page, or should, has a row in provenance and is a
-    document or dropped; those that stand for none (requests, metadata) are counted.
+    document or dropped; those that stand for none (requests, metadata) are counted in passed.
     """
     raw = inputs.one("raw")
     seen: set[str] = set()
@@ -49,7 +57,8 @@ def run(config: ExtractConfig, inputs: Inputs, out: Path, runtime: Runtime) -> C
                 continue
             url = _encodable(record.url)
             doc_id = document_id(config.source, url) if url else ""
-            result = Drop("repeated_url") if doc_id in seen else extract_text(config, record)
+            is_repeated = isinstance(record, RawRecord) and doc_id in seen
+            result = Drop("repeated_url") if is_repeated else extract_text(config, record)
             row = {"doc_id": doc_id, "url": url}
             if isinstance(result, Drop):
                 drops[result.reason] += 1
@@ -63,13 +72,15 @@ def run(config: ExtractConfig, inputs: Inputs, out: Path, runtime: Runtime) -> C
             fetched = record.fetched if isinstance(record, RawRecord) else None
             place = {"raw_shard": raw.shard or "", "offset": record.offset, "fetched": fetched}
             note({"doc_id": doc_id} | place)
+    rows = [{"reason": reason, "num_records": n} for reason, n in sorted(passed.items())]
+    write_table(out / "passed.parquet", PASSED, rows)
     return {
         "num_documents": len(seen),
         "num_dropped": drops.total(),
+        "num_passed": passed.total(),
         "num_bytes": num_bytes,
         "num_lost_bytes": num_lost_bytes,
         **{f"num_dropped_{rule}": count for rule, count in sorted(drops.items())},
-        **{f"num_passed_{reason}": count for reason, count in sorted(passed.items())},
     }
 
 

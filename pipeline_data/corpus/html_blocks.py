@@ -5,13 +5,14 @@ uniformly quoted; what is left to do in Python is to split that text at its tags
 cost no recursion and no more than linear time.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from resiliparse.parse.html import HTMLTree
 
 _RAW = """
     script style svg noscript template iframe head select textarea object video audio xmp noembed
-    noframes plaintext canvas math map datalist nav footer button
+    noframes plaintext canvas math map datalist button
 """.split()  # noqa: SIM905
 """Elements without main content; they are skipped with all they hold."""
 
@@ -22,31 +23,35 @@ _INLINE = """
 """.split()  # noqa: SIM905
 """Elements that do not break a line of text."""
 
-_JOIN, _LINK, _END_LINK, _SKIP, _BREAK, _OPEN, _CLOSE = range(7)
+_COMMON_BLOCKS = """
+    div p li ul ol td tr tbody table section article h1 h2 h3 h4 header footer nav h5 h6 aside main
+    form figure figcaption blockquote pre dl dt dd thead th tfoot fieldset legend address center
+    details summary
+""".split()  # noqa: SIM905
 
-_COMMON_BLOCKS = "div p li ul ol td tr tbody table section article h1 h2 h3 h4 header footer nav"
+_JOIN, _LINK, _END_LINK, _SKIP, _BREAK, _OPEN = range(1, 7)
 _KINDS = (
     dict.fromkeys((f"/{name}" for name in _RAW), _JOIN)
     | dict.fromkeys(_RAW, _SKIP)
     | dict.fromkeys((slash + name for name in _INLINE for slash in ("", "/")), _JOIN)
     | {"a": _LINK, "/a": _END_LINK, "br": _BREAK, "hr": _BREAK}
-    | dict.fromkeys(_COMMON_BLOCKS.split(), _OPEN)
-    | {f"/{name}": _CLOSE for name in _COMMON_BLOCKS.split()}
+    | {name: _OPEN + code for code, name in enumerate(_COMMON_BLOCKS)}
+    | {f"/{name}": -_OPEN - code for code, name in enumerate(_COMMON_BLOCKS)}
 )
-"""What a tag does; any other opens or closes an element that breaks a line."""
+"""What a tag does. An element that breaks a line has a code of its own from ``_OPEN`` on, and the
+end of one the same code, negative."""
+_PRE = _KINDS["pre"]
 
 
 @dataclass(frozen=True, slots=True)
 class BlockTree:
-    """The block-level elements of a page in document order, and its blocks of text.
+    """The block-level elements of a page that hold text, in document order, and its text blocks.
 
     Element 0 is the body. The blocks of element ``i`` are ``starts[i]`` to ``ends[i]``.
     """
 
-    names: list[str] = field(default_factory=lambda: ["body"])
-    """Tag of each element."""
-    attributes: list[str] = field(default_factory=lambda: [""])
-    """Its attributes, as a page is written out: ``class="a" id="b"``."""
+    tags: list[str] = field(default_factory=lambda: ["body"])
+    """Start tag of each element, as a page is written out: ``div class="a" id="b"``."""
     parents: list[int] = field(default_factory=lambda: [0])
     """The element around each; the body's is itself."""
     starts: list[int] = field(default_factory=lambda: [0])
@@ -64,67 +69,62 @@ class BlockTree:
 def read_blocks(html: str) -> BlockTree:
     """The blocks of a page. Raises resiliparse's HTMLParserException if lexbor gives up.
 
-    One long loop, as a call for each tag would take half as long again.
+    One long loop, as a call for each tag would take half as long again. An element is entered in
+    the tree with its first block; until then its tag waits.
     """
     body = HTMLTree.parse(html).body
-    source = body.html if body is not None else ""
+    chunks = iter(body.html.split("<") if body is not None else ())
+    next(chunks, None)
     tree = BlockTree()
-    names, parents, ends, texts = tree.names, tree.parents, tree.ends, tree.texts
-    kinds = _KINDS
+    parents, ends, texts = tree.parents, tree.ends, tree.texts
+    kinds = _KINDS.copy()  # and of this page's tags with their attributes, as they repeat
+    stack = [0]
+    waiting: list[str] = []
     buffer: list[str] = []
     num_link_chars = current = pre = 0
     in_link = False
-    skipped_to = ""  # the end of what we are in: a raw element, a comment or a value
-    for chunk in source.split("<")[1:]:
-        tag, end, text = chunk.partition(">")
+    for chunk in chunks:
+        tag, _, text = chunk.partition(">")
         kind = kinds.get(tag)
-        attributes = ""
-        if skipped_to:
-            if skipped_to == "-->":
-                _, end, text = chunk.partition("-->")
-            elif skipped_to == '"':
-                end, text = _split_value(chunk, quoted=True)
-            elif tag != skipped_to:
-                continue
-            if not end:
-                continue
-            kind, skipped_to = _JOIN, ""
-        elif kind is None:
-            if tag[:1] == "/":
-                kind = _CLOSE
-            elif tag[:1] == "!":
-                _, end, text = chunk.partition("-->" if tag[:3] == "!--" else ">")
-                kind, skipped_to = _JOIN, "" if end else "-->"
+        if kind is None:
+            name, _, attributes = tag.partition(" ")
+            if name[:1] == "!":
+                kind, text = _JOIN, _skip_comment(chunk, chunks)
             else:
-                tag, _, attributes = tag.partition(" ")
-                kind = kinds.get(tag, _OPEN)
-                if attributes.count('"') % 2:
-                    end, text = _split_value(chunk, len(tag))
-                    skipped_to = "" if end else '"'
-        if kind >= _SKIP:
-            if kind == _SKIP:
-                skipped_to = f"/{tag}"
-                continue
+                kind = kinds.get(name) or _add_kind(kinds, name)
+                if attributes.count('"') % 2 and tag[:1] != "/":
+                    text = _skip_values(chunk, len(name), chunks)
+                elif kind != _LINK:
+                    kinds[tag] = kind
+        if kind >= _OPEN or kind < _JOIN:
             if buffer:
-                _add_block(tree, buffer, num_link_chars, current, pre > 0)
+                current = _add_block(tree, buffer, num_link_chars, current, waiting, pre > 0)
                 buffer = []
                 num_link_chars = 0
-            if kind == _OPEN:
-                parents.append(current)
-                current = len(names)
-                names.append(tag)
-                tree.attributes.append(attributes)
-                tree.starts.append(len(texts))
-                ends.append(-1)
-                pre += tag == "pre"
-            elif kind == _CLOSE and names[current] == tag[1:] and current:
-                ends[current] = len(texts)
-                current = parents[current]
-                pre -= tag == "/pre"
+            if kind > 0:
+                stack.append(kind)
+                waiting.append(tag)
+                if kind == _PRE:
+                    pre += 1
+            elif stack[-1] == -kind:
+                stack.pop()
+                if waiting:
+                    waiting.pop()
+                else:
+                    ends[current] = len(texts)
+                    current = parents[current]
+                if kind == -_PRE:
+                    pre -= 1
         elif kind == _LINK:
             in_link = True
         elif kind == _END_LINK:
             in_link = False
+        elif kind == _SKIP:
+            text = _skip_element(f"/{tag.partition(' ')[0]}>", chunks)
+        elif kind == _BREAK and buffer:
+            current = _add_block(tree, buffer, num_link_chars, current, waiting, pre > 0)
+            buffer = []
+            num_link_chars = 0
         if text:
             if pre or not text.isspace():
                 buffer.append(text)
@@ -132,7 +132,7 @@ def read_blocks(html: str) -> BlockTree:
                     num_link_chars += len(text)
             elif buffer:
                 buffer.append(" ")
-    _add_block(tree, buffer, num_link_chars, current, pre > 0)
+    current = _add_block(tree, buffer, num_link_chars, current, waiting, pre > 0)
     while current:
         ends[current] = len(texts)
         current = parents[current]
@@ -140,9 +140,23 @@ def read_blocks(html: str) -> BlockTree:
     return tree
 
 
+def _add_kind(kinds: dict[str, int], name: str) -> int:
+    """Give an element that is not known a code of its own."""
+    element = name.removeprefix("/")
+    kinds[element] = code = _OPEN + len(kinds)
+    kinds[f"/{element}"] = -code
+    return kinds[name]
+
+
 def _add_block(
-    tree: BlockTree, pieces: list[str], num_link_chars: int, owner: int, keep_lines: bool
-) -> None:
+    tree: BlockTree,
+    pieces: list[str],
+    num_link_chars: int,
+    owner: int,
+    waiting: list[str],
+    keep_lines: bool,
+) -> int:
+    """Add a block, and elements around it that wait for their first; return the innermost."""
     text = "".join(pieces)
     if "&" in text:
         text = text.replace("&nbsp;", " ").replace("&lt;", "<").replace("&gt;", ">")
@@ -151,10 +165,43 @@ def _add_block(
         text = "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
     else:
         text = " ".join(text.split())
-    if text:
-        tree.texts.append(text)
-        tree.num_link_chars.append(min(num_link_chars, len(text)))
-        tree.owners.append(owner)
+    if not text:
+        return owner
+    for tag in waiting:
+        tree.parents.append(owner)
+        owner = len(tree.tags)
+        tree.tags.append(tag)
+        tree.starts.append(len(tree.texts))
+        tree.ends.append(-1)
+    waiting.clear()
+    tree.texts.append(text)
+    tree.num_link_chars.append(min(num_link_chars, len(text)))
+    tree.owners.append(owner)
+    return owner
+
+
+def _skip_element(end: str, chunks: Iterator[str]) -> str:
+    """Pass over chunks up to an end tag; the text after it."""
+    for chunk in chunks:
+        if chunk.startswith(end):
+            return chunk[len(end) :]
+    return ""
+
+
+def _skip_comment(chunk: str, chunks: Iterator[str]) -> str:
+    """Pass over a comment; the text after it."""
+    _, end, text = chunk.partition("-->" if chunk[:3] == "!--" else ">")
+    while not end:
+        _, end, text = next(chunks, "-->").partition("-->")
+    return text
+
+
+def _skip_values(chunk: str, start: int, chunks: Iterator[str]) -> str:
+    """Pass over the rest of a start tag with ``<`` or ``>`` in a value; the text after it."""
+    end, text = _split_value(chunk, start)
+    while not end:
+        end, text = _split_value(next(chunks, '">'), quoted=True)
+    return text
 
 
 def _split_value(chunk: str, start: int = 0, quoted: bool = False) -> tuple[str, str]:

@@ -8,9 +8,10 @@ says of a name with attributes is remembered. The text is that of ``trafilatura.
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import repeat
 from typing import Any
 
 from lxml import etree
@@ -105,7 +106,7 @@ class RememberedPath:
     def __call__(self, tree: Any) -> list[Any]:
         """The elements that match, in the order of the document."""
         elements = list(tree.iterdescendants(*self._tags or "*"))
-        keys = list(map(self._key_of, elements))
+        keys = self._find_keys(elements)
         if len(self._answers) > MAX_KEYS:
             self._answers.clear()
         try:
@@ -117,10 +118,13 @@ class RememberedPath:
             found = [element for element, answer in zip(elements, answers, strict=True) if answer]
         return found[:1] if self._only_first else found
 
-    def _key_of(self, element: Any) -> Key:
+    def _find_keys(self, elements: Sequence[Any]) -> list[Key]:
         wanted = self._attributes
-        attributes = tuple([pair for pair in element.items() if pair[0] in wanted])
-        return element.tag if self._tags else "", attributes
+        names = [element.tag for element in elements] if self._tags else repeat("")
+        return [
+            (name, tuple([pair for pair in element.items() if pair[0] in wanted]))
+            for name, element in zip(names, elements, strict=False)
+        ]
 
     def _ask(self, keys: Iterable[Key]) -> None:
         """Have the path judge an element of each key."""

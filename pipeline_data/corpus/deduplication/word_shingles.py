@@ -6,6 +6,7 @@ The same numbers as ``MinhashDedupSignature.get_shingles`` of datatrove.
 import numpy as np
 import numpy.typing as npt
 
+from pipeline_data.corpus.deduplication.simplified_text import simplify_text
 from pipeline_data.corpus.filters.english_words import load_english_words
 
 
@@ -15,7 +16,6 @@ def shingle_hashes(text: str, ngram: int) -> npt.NDArray[np.uint64]:
     Returns shape (num_unique,), dtype uint64.
     """
     import xxhash
-    from datatrove.utils.text import simplify_text
 
     words = load_english_words().find_words(simplify_text(text)).to_list()
     grams = map(" ".join, zip(*(words[start:] for start in range(ngram)), strict=False))

@@ -192,7 +192,7 @@ class EnglishWords:
         return tokens
 
     def _look_up(self, column: dict[str, T], text: str, pieces: Sequence[str]) -> list[T] | None:
-        """What is known of each piece as it reads in this text; nothing of a text that stops spaCy."""
+        """What is known of each piece as it reads in this text; nothing if the text stops spaCy."""
         num_entries = max(len(self._ids), len(self._vocabulary.words))
         if num_entries > MAX_PIECES or self._num_chars > MAX_CHARS:
             self._forget()

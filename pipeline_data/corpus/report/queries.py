@@ -57,6 +57,11 @@ SELECT stage, rule, source, drop.shard, drop.doc_id, drop.url, drop.detail, drop
 FROM drawn QUALIFY row_number() OVER (PARTITION BY stage, rule ORDER BY drop.doc_id, drop) <= $k
 ORDER BY {_STAGE}, rule, drop.doc_id, drop
 """,
+    "passed": """
+SELECT source, reason, sum(passed.num_records)::BIGINT AS num_records
+FROM passed JOIN shards USING (shard)
+GROUP BY source, reason ORDER BY num_records DESC, source, reason
+""",
     "damaged": """
 SELECT source, regexp_replace(detail, '[0-9]+', 'N', 'g') AS reason, count(*) AS num_records,
     min(url) AS example

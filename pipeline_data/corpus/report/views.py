@@ -21,6 +21,7 @@ from pipeline_data.formats import (
     EVALUATION_ITEMS,
     FILTERED,
     KEPT,
+    PASSED,
     PROVENANCE,
     TOKENS,
     UNJUDGED,
@@ -39,6 +40,7 @@ VIEWS = {
     "deduplicated": "a row a document that is no duplicate",
     "kept": "a row a document of the corpus: no duplicate, and with no evaluation item in it",
     "tokens": "a row a document of the corpus, with its tokens, their number and its bytes",
+    "passed": "a row a kind of record that stands for no page, such as requests: how many",
     "dropped": "a row a document that went: the stage, the rule, the number and its limit",
     "duplicates": "a row a duplicate: the document it is like, where that is, how like",
     "contaminated": "a row a document and evaluation item found in it",
@@ -50,6 +52,7 @@ VIEWS = {
 _FILES = {
     "records": ("extracted", "provenance/provenance.parquet", PROVENANCE),
     "documents": ("extracted", "documents.parquet", DOCUMENTS),
+    "passed": ("extracted", "passed.parquet", PASSED),
     "extract_dropped": ("extracted", "dropped.parquet", DROPPED),
     "filtered": ("filtered", "documents.parquet", FILTERED),
     "filter_dropped": ("filtered", "dropped.parquet", DROPPED),

@@ -104,7 +104,9 @@ def test_text_records_of_a_shard(tmp_path: Path) -> None:
         "Text 1.",
         "Text 2.",
     ]
-    assert counts == {"num_documents": 3, "num_dropped": 0, "num_bytes": 21, "num_lost_bytes": 0}
+    assert counts["num_documents"] == 3
+    assert counts["num_dropped"] == counts["num_passed"] == counts["num_lost_bytes"] == 0
+    assert counts["num_bytes"] == 21
 
 
 def test_a_record_that_is_no_document_is_counted_and_a_page_that_is_none_named(
@@ -122,7 +124,8 @@ def test_a_record_that_is_no_document_is_counted_and_a_page_that_is_none_named(
     write_files(tmp_path / "raw", {"a.warc.gz": data})
     out = tmp_path / "out"
     counts = run_extract(PAGES, as_artifact(tmp_path / "raw", "web-000"), out)
-    assert counts["num_passed_request"] == 1
+    assert counts["num_passed"] == 1
+    assert rows_of(out, "passed.parquet") == [{"reason": "request", "num_records": 1}]
     assert counts["num_documents"] == 2
     assert counts["num_lost_bytes"] == len(gzip.compress(torn, mtime=0))
     dropped = rows_of(out, "dropped.parquet")

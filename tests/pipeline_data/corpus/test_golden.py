@@ -30,7 +30,7 @@ from tests.pipeline_data.corpus.material import as_artifact, make_page, warc_art
 
 GOLDEN = {
     "dedup": "3846f42bfe195053c5dbe67871372165350b2756b6ecafbe9eac4361005efb7b",
-    "extract": "0ff3245ce56203070f22dae2d16cb2cb66af261b5a8cc3d69bca600f8f1a7550",
+    "extract": "7e772d594927f7adcd7f143afc54a9efebf3fa8115867abdf282419581279e02",
     "filter": "9c75f25b7f002f5a4bd5b707375b23389821331328bbb5533aa082746759ac70",
     "sample": "893662e4b1bf1b9734efe919e827ae0d7380204219c5ceb87958b1b72385b2d1",
     "signature": "5d8825533a08c0f094d88bb5f3880db2b7652b7291569d42a4209a852f7fcb73",

@@ -17,6 +17,7 @@ from pipeline_data.formats import (
     EVALUATION_ITEMS,
     FILTERED,
     KEPT,
+    PASSED,
     PROVENANCE,
     TOKENS,
     UNJUDGED,
@@ -127,6 +128,7 @@ def _write_shard(folder: Path, shard: str, tables: Mapping[str, Any], roles: Rol
         "extracted": {
             "documents": (DOCUMENTS, tables["documents"]),
             "dropped": (DROPPED, tables["dropped"]),
+            "passed": (PASSED, [{"reason": "request", "num_records": 4}]),
             f"{PROVENANCE_FOLDER}/provenance": (PROVENANCE, records),
         },
         "filtered": {

@@ -23,7 +23,7 @@ from pipeline_data.stage_run import Inputs, Runtime
 from tests.pipeline_data.corpus.report.report_material import HOSTILE, Roles, make_corpus
 
 GOLDEN = {
-    "report.json": "c77be346eb3b4a2bedf534e0b1006a8b08cdc8d6f6a1800fdba4276c6fef118b",
+    "report.json": "014830f5247d1931b6d417fa911a62b944542f0d43b35e6f553b176dbda78e26",
     "report.md": "506b4b9891734e9319fcf134030b6a67c0aed87a75c2eaf3c477f93e53c69c82",
 }
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -104,6 +104,10 @@ def test_numbers_are_those_of_the_corpus(answers: dict[str, list[dict[str, Any]]
     assert [(row["reason"], row["num_records"]) for row in answers["damaged"]] == [
         (f"{HOSTILE.replace('2', 'N')} at offset N", 2),
         ("torn", 1),
+    ]
+    assert [(row["source"], row["num_records"]) for row in answers["passed"]] == [
+        ("web", 8),
+        ("books", 4),
     ]
     assert answers["evaluations"] == [
         {

@@ -49,6 +49,7 @@ def test_sources_count_what_is_left_after_each_stage(database: duckdb.DuckDBPyCo
         "deduplicated": {"web-0": 5, "books-0": 3},
         "kept": {"web-0": 5, "books-0": 2},
         "tokens": {"web-0": 5, "books-0": 2},
+        "passed": {"web-0": 1, "web-1": 1, "books-0": 1},
         "dropped": {"web-0": 5, "web-1": 1, "books-0": 1},
         "duplicates": {"web-0": 1},
         "contaminated": {"books-0": 2},
@@ -146,4 +147,4 @@ def test_paths_are_those_of_the_artefacts(roles: Roles) -> None:
     with duckdb.connect() as database:
         files = create_views(database, roles)
     assert all(isinstance(path, Path) and path.is_file() for path in files)
-    assert len(files) == len(set(files)) == 3 * 10 + 2
+    assert len(files) == len(set(files)) == 3 * 11 + 2
