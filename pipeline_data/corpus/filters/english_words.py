@@ -203,7 +203,7 @@ class EnglishWords:
         except KeyError:
             self._read(sorted(set(pieces).difference(column)))
             found = list(map(column.__getitem__, pieces))
-        if self._fragile.keys().isdisjoint(pieces):
+        if not self._is_fragile(pieces):
             return found
         return [column[name] for name in self._name_readings(text)]
 
@@ -221,14 +221,18 @@ class EnglishWords:
             else:
                 yield from pieces
 
-    def _split_together(self, stretch: str) -> list[tuple[str, ...]]:
-        """The words of each piece as spaCy finds them beside the others."""
-        words: list[tuple[str, ...]] = [()]
+    def _split_together(self, text: str) -> list[list[str]]:
+        """The words of each piece as spaCy finds them beside the others.
+
+        Between two pieces stands a space, or a line break, which keeps them apart.
+        """
+        words: list[list[str]] = [[]]
         with self._spacy.vocab.memory_zone():
-            for token in self._spacy(stretch):
-                words[-1] += (token.text,)
-                if token.whitespace_:
-                    words.append(())
+            for token in self._spacy(text):
+                if token.text != "\n":
+                    words[-1].append(token.text)
+                if token.whitespace_ or token.text == "\n":
+                    words.append([])
         return words
 
     def _is_fragile(self, pieces: Sequence[str]) -> bool:
@@ -257,9 +261,8 @@ class EnglishWords:
             else:
                 hard.append(piece)
         if hard:
-            with self._spacy.vocab.memory_zone():
-                for piece in hard:
-                    self._learn(piece, tuple(token.text for token in self._spacy(piece)))
+            for piece, found in zip(hard, self._split_together("\n".join(hard)), strict=True):
+                self._learn(piece, tuple(found))
 
     def _split_simply(self, piece: str) -> tuple[str, ...]:
         """What spaCy's rules come to for letters, with or without an end mark; else nothing."""
@@ -276,7 +279,7 @@ class EnglishWords:
         if cases := self._special_cases.find_fragile(piece, words):
             self._fragile[piece] = cases
 
-    def _remember(self, name: str, words: tuple[str, ...]) -> None:
+    def _remember(self, name: str, words: Sequence[str]) -> None:
         self._ids[name] = array("i", map(self._vocabulary.add, words)).tobytes()
         self._kinds[name] = "".join(map(self._kind_of, words))
         self._num_chars += len(name)

@@ -22,9 +22,11 @@ _MIX = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np
 """Odd multipliers that spread bits (those of SplitMix64)."""
 
 _SHIFT = np.uint64(29)
+_LOW_BITS = np.uint64(0xFFFF)
 
 Hashes = npt.NDArray[np.uint64]
 Keys = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 def gopher_repetition_rule(config: GopherRepetitionConfig) -> Rule:
@@ -145,7 +147,8 @@ def _judge_repeated_ngrams(config: GopherRepetitionConfig, page: Page) -> Drop |
     for row, (n, max_share) in enumerate(ngrams):
         if int(most_chars[row]) / len(page.text) <= max_share:
             continue
-        candidates = np.isin(keys[row], ordered[row, 1:][is_repeat[row]]).nonzero()[0]
+        begun = keys[row, : len(offsets) - n]
+        candidates = _may_be_among(ordered[row, 1:][is_repeat[row]], begun).nonzero()[0]
         num_chars = _count_repeated_chars(joined, offsets, candidates, n)
         share = num_chars / len(page.text)
         if share > max_share:
@@ -175,8 +178,17 @@ def _substring_keys(joined: str, offsets: Keys, lengths: Sequence[int]) -> tuple
     return keys, (ends - starts).max(axis=1)
 
 
+def _may_be_among(wanted: Hashes, keys: Hashes) -> Flags:
+    """Whether each key ends in the bits that one of the wanted ends in."""
+    table = np.zeros(int(_LOW_BITS) + 1, np.bool_)
+    table[wanted & _LOW_BITS] = True
+    found: Flags = table[keys & _LOW_BITS]
+    return found
+
+
 def _count_repeated_chars(joined: str, offsets: Keys, candidates: Keys, n: int) -> int:
-    """The characters in repeated n-grams; all that are repeated begin at a candidate."""
+    """The characters in repeated n-grams; all that are repeated begin at a candidate, perhaps
+    others too."""
     seen: set[str] = set()
     num_chars = next_place = 0
     for place in candidates.tolist():

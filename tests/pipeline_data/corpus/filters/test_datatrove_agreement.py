@@ -155,6 +155,15 @@ def test_ngrams_of_few_letters(text: str, config: GopherRepetitionConfig) -> Non
     assert_agreement(FilterConfig(rules=("gopher_repetition",), gopher_repetition=config), [text])
 
 
+def test_many_repeated_ngrams_before_an_end_of_its_own() -> None:
+    """So many that some look like those that would begin in the last words."""
+    half = [f"word{number}" for number in range(8000)]
+    text = " ".join([*half, *half, *(f"end{number}" for number in range(60))])
+    config = GopherRepetitionConfig(dup_n_grams=tuple((n, 1.0) for n in range(5, 11)))
+    rules = FilterConfig(rules=("gopher_repetition",), gopher_repetition=config)
+    assert assert_agreement(rules, [text])["kept"] == 1
+
+
 def test_answers_do_not_depend_on_what_was_read_before(
     texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

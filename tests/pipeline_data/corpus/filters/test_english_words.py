@@ -5,6 +5,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spacy.symbols import IDS
 
 from pipeline_data.corpus.filters import english_words
 from pipeline_data.corpus.filters.english_words import EnglishWords, load_english_words
@@ -16,6 +17,19 @@ MARKS = [*"()[]:;-'\"\u2019*<>=_.,!?/|\\8D0x3°", " ", " ", "  ", "\n", "a", "s"
 crowded_texts = st.lists(
     st.one_of(st.sampled_from(CASES), st.sampled_from(MARKS)), max_size=14
 ).map("".join)
+CODE = """
+if x:( print(x) ): - | || :- :( (: (x-Mr. _ self.name, foo(a, b) x=1, a[0] {k: v} "s" 's' '-'
+d.items()
+-> => :: ... .. -- --no-cache 3.11.2 0x1F 5km 10MB c'est O'Neill don't x's snake_case CamelCase.run
+__init__ <a> /usr/bin a/b http://a.example/b?c=d#e a@b.example [1] (c) v1.2 a.b.c A.B. i.e. e.g.
+"""
+code_like_texts = st.lists(
+    st.tuples(
+        st.sampled_from(CODE.split()) | st.sampled_from(CASES),
+        st.sampled_from([" ", " ", " ", "\n", "\n    ", "  "]),
+    ),
+    max_size=40,
+).map(lambda parts: "".join(map("".join, parts)))
 
 
 def words_of(text: str) -> list[str]:
@@ -41,6 +55,25 @@ def test_messy_texts(text: str) -> None:
 @given(crowded_texts)
 def test_special_cases_side_by_side(text: str) -> None:
     assert_agreement(text)
+
+
+@settings(max_examples=400, deadline=None)
+@given(code_like_texts)
+def test_code(text: str) -> None:
+    assert_agreement(text)
+
+
+def test_a_line_break_keeps_pieces_apart() -> None:
+    """Only what stands on the line of a hidden special case is read anew."""
+    text = "x:( (\nx:(\n(\n(x-Mr. _ .\nx:( (c)"
+    assert_agreement(text)
+    lines = [words_of(line) for line in text.split("\n")]
+    assert words_of(text) == [word for words in lines for word in words]
+
+
+def test_symbols_of_spacy_are_words() -> None:
+    text = " ".join(sorted(symbol for symbol in IDS if symbol and symbol != "IS_ALPHA"))
+    assert EnglishWords().find_words(text).to_list() == load_english_tokenizer().word_tokenize(text)
 
 
 def test_edge_texts() -> None:
