@@ -12,7 +12,7 @@ from resiliparse.parse.html import HTMLTree
 
 _RAW = """
     script style svg noscript template iframe head select textarea object video audio xmp noembed
-    noframes plaintext canvas math map datalist button
+    noframes plaintext canvas math map datalist button nav footer
 """.split()  # noqa: SIM905
 """Elements without main content; they are skipped with all they hold."""
 
@@ -24,7 +24,7 @@ _INLINE = """
 """Elements that do not break a line of text."""
 
 _COMMON_BLOCKS = """
-    div p li ul ol td tr tbody table section article h1 h2 h3 h4 header footer nav h5 h6 aside main
+    div p li ul ol td tr tbody table section article h1 h2 h3 h4 header h5 h6 aside main
     form figure figcaption blockquote pre dl dt dd thead th tfoot fieldset legend address center
     details summary
 """.split()  # noqa: SIM905
@@ -88,10 +88,11 @@ def read_blocks(html: str) -> BlockTree:
         kind = kinds.get(tag)
         if kind is None:
             name, _, attributes = tag.partition(" ")
-            if name[:1] == "!":
+            kind = kinds.get(name)
+            if kind is None and name[:1] == "!":
                 kind, text = _JOIN, _skip_comment(chunk, chunks)
             else:
-                kind = kinds.get(name) or _add_kind(kinds, name)
+                kind = kind or _add_kind(kinds, name)
                 if attributes.count('"') % 2 and tag[:1] != "/":
                     text = _skip_values(chunk, len(name), chunks)
                 elif kind != _LINK:
@@ -163,6 +164,8 @@ def _add_block(
         text = text.replace("&amp;", "&")
     if keep_lines:
         text = "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
+    elif text.isprintable() and "  " not in text:  # no white space but single spaces
+        text = text.strip()
     else:
         text = " ".join(text.split())
     if not text:

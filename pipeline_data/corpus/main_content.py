@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_data.corpus.block_features import FEATURES, Integers, block_features, prefix_sums
+from pipeline_data.corpus.block_features import FEATURES, Integers, prefix_sums, weigh_blocks
 from pipeline_data.corpus.block_weights import WEIGHTS
 from pipeline_data.corpus.html_blocks import BlockTree, read_blocks
 
@@ -31,7 +31,7 @@ _MAX_LENGTH = 1000
 _FEW_CHARS = 250
 """With less text than this, text that only scripts show is looked for."""
 
-_WEIGHT_VECTOR = np.array([WEIGHTS.get(name, 0) for name in FEATURES])
+_WEIGHT_VECTOR = np.array([float(WEIGHTS.get(name, 0)) for name in FEATURES])
 _TEMPLATE = re.compile(
     r"<script[^>]*\stype=[\"']?text/(?:template|html|x-template)[\"']?[^>]*>(.*?)</script>",
     re.DOTALL | re.IGNORECASE,
@@ -43,10 +43,11 @@ _LINKED_DATA = re.compile(
 
 
 def extract_main_content(html: str) -> str:
-    """The main text of a page, a line for each block; nothing if there is none.
+    """The main text of a page, a line for each block; nothing if the page has no text.
 
     Cells of a table's row are joined by `` | ``. Of a page that shows its text by scripts, text in
-    templates and the ``articleBody`` of its linked data (schema.org) are taken.
+    templates and the ``articleBody`` of its linked data (schema.org) are taken. A page without
+    prose gives the blocks that are most like it.
 
     Raises:
         resiliparse.parse.html.HTMLParserException: the parser gave up.
@@ -57,12 +58,12 @@ def extract_main_content(html: str) -> str:
             text = max(text, _extract(_TEMPLATE.sub(r"<div>\1</div>", html)), key=len)
         if '"articleBody"' in html:
             text = max(text, _article_body(html), key=len)
-    return text
+    return text or _extract(html, likeliest=True)
 
 
 def score_blocks(tree: BlockTree) -> Integers:
     """Log-odds of each block to be main content, in millionths."""
-    return _WEIGHT_VECTOR @ block_features(tree)
+    return weigh_blocks(tree, _WEIGHT_VECTOR)
 
 
 def select_blocks(tree: BlockTree, scores: Integers) -> npt.NDArray[np.bool_]:
@@ -78,11 +79,15 @@ def select_blocks(tree: BlockTree, scores: Integers) -> npt.NDArray[np.bool_]:
     return scores > np.where(inside, _LOWEST, _LOWEST_ELSEWHERE)
 
 
-def _extract(html: str) -> str:
+def _extract(html: str, likeliest: bool = False) -> str:
+    """The text of a page's main blocks, or of its likeliest ones even if no block is likely."""
     tree = read_blocks(html)
     if not tree.texts:
         return ""
-    return join_blocks(tree, select_blocks(tree, score_blocks(tree)))
+    scores = score_blocks(tree)
+    if likeliest:
+        scores += ONE - scores.max()
+    return join_blocks(tree, select_blocks(tree, scores))
 
 
 def join_blocks(tree: BlockTree, kept: npt.NDArray[np.bool_]) -> str:
@@ -91,7 +96,7 @@ def join_blocks(tree: BlockTree, kept: npt.NDArray[np.bool_]) -> str:
     last_row = 0
     for block in np.flatnonzero(kept).tolist():
         owner = tree.owners[block]
-        row = tree.parents[owner] if tree.names[owner] in ("td", "th") else 0
+        row = tree.parents[owner] if tree.tags[owner].partition(" ")[0] in ("td", "th") else 0
         parts += (" | " if row and row == last_row else "\n", tree.texts[block])
         last_row = row
     return "".join(parts[1:])

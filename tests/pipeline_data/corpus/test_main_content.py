@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline_data.corpus.block_features import FEATURES, block_features, name_hints
 from pipeline_data.corpus.block_weights import WEIGHTS
 from pipeline_data.corpus.html_blocks import read_blocks
-from pipeline_data.corpus.main_content import extract_main_content
+from pipeline_data.corpus.main_content import extract_main_content, score_blocks
 
 PROSE = (
     "The river rises in the hills above the town, and for the first ten miles it is no wider than"
@@ -51,6 +52,21 @@ def test_keeps_the_article_and_nothing_around_it() -> None:
 
 def test_weights_are_those_of_the_features() -> None:
     assert tuple(WEIGHTS) == FEATURES
+
+
+def test_scores_are_the_weighed_features() -> None:
+    tree = read_blocks(page(paragraphs(*PROSE)))
+    expected = np.array(list(WEIGHTS.values())) @ block_features(tree)
+    assert score_blocks(tree).tolist() == expected.tolist()
+
+
+def test_a_page_without_prose_gives_its_likeliest_text() -> None:
+    assert extract_main_content('<div class="menu"><a href="/">Home</a></div>') == "Home"
+
+
+def test_navigation_and_footers_are_no_blocks() -> None:
+    html = "<nav><p>Home</p></nav><p>One</p><footer><p>Terms</p></footer>"
+    assert read_blocks(html).texts == ["One"]
 
 
 def test_inline_elements_join_without_spaces_and_breaks_are_lines() -> None:
