@@ -30,7 +30,7 @@ from bench.measure import (
     ratio,
     say,
 )
-from pipeline_data.corpus.main_content import extract_main_content
+from pipeline_data.corpus.extraction.main_content import extract_main_content
 from pipeline_data.errors import HeadwaterError
 
 OURS, REFERENCE = "fast", "trafilatura, precision"
@@ -65,7 +65,7 @@ def compare(pages: Sequence[GoldPage]) -> Report:
         for name in rivals
     }
     seconds = {name: [turn[name][1].cpu_seconds for turn in rounds] for name in rivals}
-    rows = []
+    rows: list[tuple[str | float, ...]] = []
     for name in rivals:
         speed = len(pages) / sum(seconds[name])
         times = sum(seconds[REFERENCE]) / sum(seconds[name])

@@ -9,7 +9,7 @@ of kinds that the gold pages lack (the weights of the library: 28 pages of the d
 SQLAlchemy 2.0.36 and pygame-ce 2.5.8). A ridge logistic regression (scikit-learn)
 learns from them. Scores are printed for pages the weights have not seen: each half of the pages is
 judged by weights fitted on the other half, and each quarter by those of the other three. With
-``--write`` the weights of all pages together replace ``pipeline_data/corpus/block_weights.py``.
+``--write`` the weights of all pages together replace ``extraction/block_weights.py``.
 """
 
 import argparse
@@ -26,9 +26,9 @@ import numpy.typing as npt
 
 from bench.gold_pages import GoldPage, load_pages, score_strings, score_tokens
 from bench.measure import Table, format_table, say
-from pipeline_data.corpus import main_content
-from pipeline_data.corpus.block_features import FEATURES, Integers, block_features
-from pipeline_data.corpus.html_blocks import BlockTree, read_blocks
+from pipeline_data.corpus.extraction import main_content
+from pipeline_data.corpus.extraction.block_features import FEATURES, Integers, block_features
+from pipeline_data.corpus.extraction.html_blocks import BlockTree, read_blocks
 from pipeline_data.sources.raw.html import decode_html
 
 WEIGHTS_FILE = Path(main_content.__file__).with_name("block_weights.py")
@@ -137,8 +137,10 @@ def _by_neighbours(labels: Sequence[int | None], block: int) -> int:
 def _reference(html: str, lax: bool) -> str:
     import trafilatura
 
-    options = {"favor_recall": True} if lax else {"favor_precision": True}
-    return trafilatura.extract(html, fast=True, include_comments=False, **options) or ""
+    text = trafilatura.extract(
+        html, fast=True, include_comments=False, favor_recall=lax, favor_precision=not lax
+    )
+    return text or ""
 
 
 def fit(examples: Sequence[Example]) -> Integers:
@@ -158,7 +160,8 @@ def fit(examples: Sequence[Example]) -> Integers:
     model.fit((features - mean) / spread, labels, sample_weight=weights)
     slopes = np.where(usable, model.coef_[0] / spread, 0.0)
     slopes[FEATURES.index("bias")] = model.intercept_[0] - slopes @ mean
-    return np.rint(slopes * main_content.ONE).astype(np.int64)
+    weights_found: Integers = np.rint(slopes * main_content.ONE).astype(np.int64)
+    return weights_found
 
 
 def cross_validate(examples: Sequence[Example], num_folds: int) -> dict[str, str]:

@@ -16,7 +16,7 @@ STAGES = {
         Stage("ingest", "pipeline_data.sources.ingest:run", sharded=True),
         Stage("dataset", "pipeline_data.sources.dataset:run", sharded=True, retries=3),
         Stage("curriculum", "pipeline_data.curriculum.curriculum:run", sharded=True),
-        Stage("extract", "pipeline_data.corpus.extract:run", version=2),
+        Stage("extract", "pipeline_data.corpus.extraction.extract:run", version=2),
         Stage(
             "filter",
             "pipeline_data.corpus.filters.filter:run",

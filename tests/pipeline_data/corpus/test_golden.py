@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from pipeline_data.artifact import content_digest, describe
-from pipeline_data.corpus import extract
 from pipeline_data.corpus.deduplication import dedup, signature
+from pipeline_data.corpus.extraction import extract
 from pipeline_data.corpus.filters import filter
 from pipeline_data.corpus.settings import (
     DedupConfig,

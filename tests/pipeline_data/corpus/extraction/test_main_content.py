@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_data.corpus.block_features import FEATURES, block_features, name_hints
-from pipeline_data.corpus.block_weights import WEIGHTS
-from pipeline_data.corpus.html_blocks import read_blocks
-from pipeline_data.corpus.main_content import extract_main_content, score_blocks
+from pipeline_data.corpus.extraction.block_features import FEATURES, block_features, name_hints
+from pipeline_data.corpus.extraction.block_weights import WEIGHTS
+from pipeline_data.corpus.extraction.html_blocks import read_blocks
+from pipeline_data.corpus.extraction.main_content import extract_main_content, score_blocks
 
 PROSE = (
     "The river rises in the hills above the town, and for the first ten miles it is no wider than"
@@ -202,14 +202,14 @@ def test_blocks_nest_and_no_text_is_made_up(html: str) -> None:
 def test_another_process_and_hash_seed_give_the_same_text() -> None:
     html = page(paragraphs(*PROSE))
     code = (
-        "import sys; from pipeline_data.corpus.main_content import extract_main_content;"
+        "import sys; from pipeline_data.corpus.extraction.main_content import extract_main_content;"
         "sys.stdout.buffer.write(extract_main_content(sys.stdin.buffer.read().decode()).encode())"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
         input=html.encode(),
         env=os.environ | {"PYTHONHASHSEED": "7"},
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
         capture_output=True,
         check=True,
     )

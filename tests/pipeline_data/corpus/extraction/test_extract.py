@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_data.artifact import Artifact, Counts, content_digest, describe
-from pipeline_data.corpus import extract
+from pipeline_data.corpus.extraction import extract
 from pipeline_data.corpus.filters.quality import Drop
 from pipeline_data.corpus.settings import ExtractConfig
 from pipeline_data.formats import document_id, write_jsonl

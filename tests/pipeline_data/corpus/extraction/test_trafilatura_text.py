@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lxml import etree
 from lxml import html as lxml_html
 
-from pipeline_data.corpus import trafilatura_text
-from pipeline_data.corpus.trafilatura_text import (
+from pipeline_data.corpus.extraction import trafilatura_text
+from pipeline_data.corpus.extraction.trafilatura_text import (
     RememberedPath,
     extract_by_trafilatura,
     load_paths,

@@ -17,9 +17,14 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_data.corpus.block_features import FEATURES, Integers, prefix_sums, weigh_blocks
-from pipeline_data.corpus.block_weights import WEIGHTS
-from pipeline_data.corpus.html_blocks import BlockTree, read_blocks
+from pipeline_data.corpus.extraction.block_features import (
+    FEATURES,
+    Integers,
+    prefix_sums,
+    weigh_blocks,
+)
+from pipeline_data.corpus.extraction.block_weights import WEIGHTS
+from pipeline_data.corpus.extraction.html_blocks import BlockTree, read_blocks
 
 ONE = 1_000_000
 """Scores are log-odds in millionths."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_data.corpus.html_blocks import BlockTree
+from pipeline_data.corpus.extraction.html_blocks import BlockTree
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

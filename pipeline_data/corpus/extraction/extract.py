@@ -129,10 +129,10 @@ def _describe_damage(record: DamagedRecord) -> Drop:
 def html_to_text(config: ExtractConfig, html: str) -> str:
     """The main text of an HTML page; nothing if there is none."""
     if config.extractor == "fast":
-        from pipeline_data.corpus.main_content import extract_main_content
+        from pipeline_data.corpus.extraction.main_content import extract_main_content
 
         return extract_main_content(html)
-    from pipeline_data.corpus.trafilatura_text import extract_by_trafilatura
+    from pipeline_data.corpus.extraction.trafilatura_text import extract_by_trafilatura
 
     return extract_by_trafilatura(
         html,
