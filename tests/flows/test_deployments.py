@@ -1,6 +1,7 @@
 """prefect.yaml for real: deployed to a server, run by a worker, with an override and a force."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -40,13 +41,17 @@ def worker(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     process = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", "headwater"],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-        env=environment,
+        env=environment, start_new_session=True,
     )  # fmt: skip
     try:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:  # it waits for the process of a run that winds down
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def run_deployment(name: str, parameters: dict[str, object], seconds: float = 200) -> FlowRun:
