@@ -24,6 +24,11 @@ from flows.home import open_home  # noqa: E402
 open_home()  # before anything imports prefect
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes never name a test: gzip puts the time into them, and workers must agree on names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def free_port() -> int:
     """A port that nobody listens on right now."""
     with socket.socket() as listener:
