@@ -13,8 +13,8 @@ from bench.measure import Cell, Report, Table, Target, open_process, say
 from bench.own_pipeline import PAGE_STAGES, Build
 from flows.corpus import build_corpus
 from flows.recipe import Recipe, check_recipe, load_recipe
+from tasks.direct_run import DirectRun
 from tasks.store import Store
-from tests.flows.direct_run import DirectRun
 
 NUM_SHARDS = 100
 PAGES_PER_SHARD = 2

@@ -9,6 +9,7 @@ the time that is measured. No store, no Prefect: the stock side runs without its
 """
 
 import contextlib
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -187,7 +188,7 @@ def train_tokenizer(build: Build) -> None:
 @contextmanager
 def open_workers(build: Build, num_cores: int) -> Iterator[Workers]:
     """The product's worker processes, which have read the first shard of ``build`` to warm up."""
-    workers = Workers(num_cores)
+    workers = Workers(num_cores, idle_seconds=math.inf)
     with contextlib.closing(workers), ThreadPoolExecutor(num_cores) as pool:
         builds = [replace(build, out=build.out / str(number)) for number in range(num_cores)]
         list(pool.map(lambda own: _run_shard(workers, own, 0, PAGE_STAGES), builds))
@@ -212,6 +213,7 @@ def _run_shard(workers: Workers, build: Build, rank: int, stages: Sequence[str])
 
 def _run_job(workers: Workers, build: Build, stage: str, rank: int, threads: int) -> float:
     job = Job(
+        stage=stage,
         function=STAGES[stage].function,
         config=build.settings.of(stage),
         inputs=inputs_of(build, stage, rank),

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flows.corpus import Corpus, Runner
+from flows.corpus import Corpus
 from flows.pretraining import Base
 from flows.recipe import Recipe
+from tasks.runner import Runner
 from tasks.stages import STAGES
 
 

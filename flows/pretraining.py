@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flows.corpus import Corpus, Runner
+from flows.corpus import Corpus
 from flows.recipe import Recipe
+from tasks.runner import Runner
 from tasks.stages import STAGES
 
 

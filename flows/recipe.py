@@ -5,15 +5,17 @@ and the command line and the Prefect form may override single values; all three
 are checked by the same code, and a mistake is one line that names file, key and what is allowed.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args, get_origin
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
+from flows.recipe_errors import explain_mistake
 from model_code.settings import (
     EvaluateConfig,
     PpoConfig,
@@ -41,6 +43,8 @@ from pipeline_data.errors import RecipeError
 from pipeline_data.preferences import PreferencesConfig
 from pipeline_data.settings import Settings, Strings
 from pipeline_data.sources.settings import Source
+from tasks.limits import StageLimits
+from tasks.stages import STAGES
 
 SHIPPED = resources.files("flows") / "recipes"
 
@@ -50,6 +54,16 @@ class Compute(Settings):
 
     cores: int = Field(2, ge=1, le=4096)
     """Processor cores to use on this machine."""
+    limits: dict[str, StageLimits] = Field(default_factory=dict)
+    """What a run of a stage may use at most, by stage."""
+
+    @field_validator("limits")
+    @classmethod
+    def _know_stages(cls, limits: dict[str, StageLimits]) -> dict[str, StageLimits]:
+        for name in limits:
+            if name not in STAGES:
+                raise ValueError(f"no stage '{name}' (known: {', '.join(STAGES)})")
+        return limits
 
 
 class Blocklist(Settings):
@@ -144,12 +158,16 @@ class Recipe(Settings):
         return config.model_copy(update={"url": url.model_copy(update=blocked), "rules": rules})
 
 
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Load a shipped recipe by name or any recipe by path, with ``key.path=value`` overrides.
+def load_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+    """Load a recipe by name or path, with single settings changed.
+
+    A name is that of a shipped recipe, or of a file in the folder ``recipes`` of the home.
+    Overrides are a nested mapping of changes, or strings such as ``key.path=value``.
 
     Raises:
         RecipeError: no such recipe, or something in it is not allowed.
     """
+    changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
     path = _locate(name)
     values = _read(path)
     parent = values.pop("extends", None)
@@ -158,13 +176,25 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         if "extends" in base:
             raise RecipeError(f"{path}: extends: '{parent}' extends another; one step is allowed")
         values = _merge(base, values)
+    return check_recipe(_merge(values, changes), str(path), changes)
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """The changes that strings such as ``key.path=value`` ask for, as one nested mapping.
+
+    Raises:
+        RecipeError: a string is not of this form, or its value is not YAML.
+    """
+    changes: dict[str, Any] = {}
     for override in overrides:
-        values = _merge(values, _parse_override(override))
-    return check_recipe(values, str(path), overrides)
+        changes = _combine(changes, _parse_override(override))
+    return changes
 
 
-def check_recipe(values: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe made of plain values.
+def check_recipe(
+    values: Mapping[str, Any], where: str, changes: Mapping[str, Any] | None = None
+) -> Recipe:
+    """A recipe made of plain values, in which some were changed.
 
     Raises:
         RecipeError: naming place, key, what is wrong and what is allowed.
@@ -172,24 +202,53 @@ def check_recipe(values: Mapping[str, Any], where: str, overrides: Sequence[str]
     try:
         return _read_blocklist(Recipe.model_validate(_with_seed(values)))
     except ValidationError as error:
-        raise RecipeError(_explain(error, where, overrides)) from None
+        raise RecipeError(explain_mistake(error, Recipe, where, changes or {})) from None
 
 
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
-    return sorted(Path(f.name).stem for f in SHIPPED.iterdir() if f.name.endswith(".yaml"))
+    return _names_in(Path(str(SHIPPED)))
+
+
+def recipe_names() -> list[str]:
+    """Names of all recipes: the shipped ones, and those in the folder ``recipes`` of the home."""
+    return sorted({*shipped_recipes(), *_names_in(_own_recipes())})
+
+
+def _own_recipes() -> Path:
+    return Path(os.environ.get("HEADWATER_HOME", ".headwater"), "recipes")
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def _locate(name: str, beside: Path | None = None) -> Path:
-    candidates = [Path(name), Path(str(SHIPPED / f"{name}.yaml"))]
+    """The file of a recipe, or of what the one at ``beside`` extends, which is another."""
+    file_name = f"{name}.yaml"
+    candidates = [Path(name), _own_recipes() / file_name, Path(str(SHIPPED)) / file_name]
     if beside:
         candidates.insert(0, beside.parent / name)
     for candidate in candidates:
-        if candidate.is_file() and candidate.suffix in {".yaml", ".yml"}:
+        is_yaml = candidate.suffix in {".yaml", ".yml"} and candidate.is_file()
+        if is_yaml and not (beside and candidate.samefile(beside)):
             return candidate
-    raise RecipeError(
-        f"no recipe '{name}': give a YAML file or one of {', '.join(shipped_recipes())}"
-    )
+    known = ", ".join(recipe_names())
+    raise RecipeError(f"no recipe '{name}': give a YAML file or one of {known}")
+
+
+RecipeName = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"title": "by name", "type": "string", "enum": recipe_names()},
+                {"title": "by file", "type": "string"},
+            ]
+        }
+    ),
+]
+"""A flow's parameter; a form offers the recipes there are when its deployment is made."""
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -228,6 +287,18 @@ def _parse_override(override: str) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)
+
+
+def _combine(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes after which others are made; a null is kept, as it takes something out."""
+    combined = dict(first)
+    for key, value in second.items():
+        earlier = combined.get(key)
+        if isinstance(earlier, Mapping) and isinstance(value, Mapping):
+            combined[key] = _combine(earlier, value)
+        else:
+            combined[key] = value
+    return combined
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,43 +349,3 @@ def _read_blocklist(recipe: Recipe) -> Recipe:
     domains = [entry for entry in entries if "://" not in entry]
     complete = Blocklist(urls=(*blocklist.urls, *urls), domains=(*blocklist.domains, *domains))
     return recipe.model_copy(update={"blocklist": complete})
-
-
-def _explain(error: ValidationError, where: str, overrides: Sequence[str]) -> str:
-    first = error.errors(include_url=False)[0]
-    tags = {"crawl", "warc", "jsonl", "parquet", "text", "pypi", "dataset", "generated"}
-    path = [str(p) for i, p in enumerate(first["loc"]) if not (i == 2 and p in tags)]
-    key = ".".join(path)
-    text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        text = f"unknown key (allowed: {', '.join(_allowed(first['loc']))})"
-    elif first["type"] != "missing" and not isinstance(first["input"], dict):
-        text = f"{text}, not {first['input']!r}"
-    more = error.error_count() - 1
-    suffix = f" (and {more} more)" if more else ""
-    changed = f" with {' '.join(overrides)}" if overrides else ""
-    return f"{where}{changed}: {key + ': ' if key else ''}{text}{suffix}"
-
-
-def _allowed(location: Sequence[int | str]) -> list[str]:
-    """The keys allowed where an unknown one stood."""
-    section: Any = Recipe
-    for part in location[:-1]:
-        section = _step(section, part)
-    return list(getattr(section, "model_fields", ()))
-
-
-def _step(section: Any, part: int | str) -> Any:
-    """The type below ``part`` of a location, as pydantic names it."""
-    if isinstance(section, type) and issubclass(section, Settings):
-        field = section.model_fields.get(str(part))
-        return field.annotation if field else None
-    if get_origin(section) in (dict, tuple):
-        return get_args(section)[-1 if get_origin(section) is dict else 0]
-    if get_origin(section) is Annotated:
-        return _step(get_args(section)[0], part)
-    for option in get_args(section):  # a union, told apart by ``kind``
-        kind = getattr(option, "model_fields", {}).get("kind")
-        if kind and kind.default == part:
-            return option
-    return None

@@ -1,21 +1,35 @@
-"""Opens a pipeline run for a flow, and closes it: results named, recorded and mirrored."""
+"""Runs a graph within a flow: planned, run, its results named, recorded and mirrored."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+from prefect.states import Completed
 
+from flows.corpus_event import announce_corpus
+from flows.graphs import Graph, GraphPlan, Products, plan_graph
+from flows.history import drain
 from flows.home import Home, open_home
-from flows.recipe import Recipe, load_recipe
+from flows.leases import hold, sweep
+from flows.plan import summarise_plan
+from flows.recipe import Recipe
+from flows.run_page import publish_curves, publish_plan, publish_results
 from flows.run_record import Tally, save_record, stage_measures
 from flows.sql import CORPUS
 from pipeline_data.artifact import Artifact
 from tasks.observer import Observer
-from tasks.run import PipelineRun
-from tasks.stage import Ref
+from tasks.past_results import PastResults, write_decisions
+from tasks.run import NOT_SELECTED, PipelineRun
+from tasks.selection import Selection
+
+if TYPE_CHECKING:
+    from tasks.lineage import LoggedRun
 
 _watchers: ContextVar[tuple[Observer, ...]] = ContextVar("watchers", default=())
 
@@ -30,61 +44,115 @@ def watched_by(*observers: Observer) -> Iterator[None]:
         _watchers.reset(token)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Order:
+    """What a flow run is asked for, checked.
+
+    Attributes:
+        given: recipe and overrides as they were given, to ask for the same again.
+    """
+
+    recipe: Recipe
+    selection: Selection
+    dry_run: bool
+    given: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Session:
-    """A pipeline run within a flow."""
+    """A run of a graph within a flow."""
 
     recipe: Recipe
     run: PipelineRun
     tally: Tally
     home: Home
-    models: dict[str, Any] = field(default_factory=dict)
-    """Name to future of the models that the flow makes."""
-    corpus: Any = None
-    """Future of the report on the corpus, if the flow makes one."""
 
 
-@contextmanager
-def open_session(recipe: str, overrides: Sequence[str], force: Sequence[str]) -> Iterator[Session]:
-    """A run of a recipe; on leaving, waits for all tasks and keeps the record.
+def run_graph(graph: Graph, order: Order, *, refresh: bool = False) -> "State[str]":
+    """Run a graph as far as the store lacks its results; returns the flow run's final state.
+
+    Args:
+        refresh: end at once, with no task run, when the store has every result; tell by an event
+            when the corpus became another.
 
     Raises:
-        RecipeError: the recipe or an override is not valid; nothing has run.
-        HeadwaterError: of the first stage that failed.
+        HeadwaterError: of the order, before anything runs; then of the first stage that failed.
     """
-    checked = load_recipe(recipe, overrides)
     home = open_home()
-    tally = Tally()
+    context = FlowRunContext.get()
+    assert context and context.flow_run, "a graph is run within a flow"
+    with hold(home.path, context.flow_run):
+        swept = sweep(home.path)
+        plan = plan_graph(graph, order.recipe, home, order.selection)
+        publish_plan(plan)
+        summary = summarise_plan(plan)
+        if order.dry_run:
+            return Completed(message=f"dry run: {summary}")
+        if refresh and plan.runs_nothing:
+            return Completed(message=f"nothing changed: {summary}")
+        session = _open_session(order, home, plan)
+        for name in swept:
+            session.run.skip(f"run {name}", "its process had died; it is marked as crashed")
+        try:
+            corpus = _run(session, graph)
+        finally:
+            drain(context.flow_run.id, session.run.num_task_runs)
+        if refresh and corpus is not None:
+            before = session.run.past.artifact("corpus-report", None)
+            announce_corpus(order.given, before, corpus)
+        return Completed(message=summary, data=session.run.name)
+
+
+def _open_session(order: Order, home: Home, plan: GraphPlan) -> Session:
+    tally, store = Tally(), home.open_store()
     run = PipelineRun(
-        home.open_store(),
+        store,
         home.path,
-        checked.compute.cores,
-        force,
-        (tally, *_watchers.get()),
+        order.recipe.compute.cores,
+        past=PastResults.load(home.runs, order.recipe.name, store),
+        selection=order.selection,
+        wanted=plan.wanted,
+        limits=order.recipe.compute.limits,
+        observers=(tally, *_watchers.get()),
     )
-    session = Session(checked, run, tally, home)
+    return Session(order.recipe, run, tally, home)
+
+
+def _run(session: Session, graph: Graph) -> Artifact | None:
+    """Run the graph to its end and keep the record; returns the report on the corpus, if made."""
+    run = session.run
     try:
-        yield session
+        products = graph(run, session.recipe)
         run.wait()
-    except BaseException:
-        _mirror(session, {}, "FAILED")
+        return _finish(session, products)
+    except BaseException as error:
+        run.close()
+        _show_results(session, {}, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    else:
-        models = {name: _result(run, future) for name, future in session.models.items()}
-        for name, artifact in models.items():
-            run.store.point(name, artifact)
-        if session.corpus is not None:
-            _publish_report(session, _result(run, session.corpus))
-        _mirror(session, models, "FINISHED")
-        save_record(home.runs, _record(session, models))
     finally:
         run.close()
+        write_decisions(
+            session.home.runs, run.name, session.recipe.name, run.decisions.values()
+        )
 
 
-def _result(run: PipelineRun, future: Any) -> Artifact:
-    ref = future.result()
-    assert isinstance(ref, Ref)
-    return run.load(ref)
+def _finish(session: Session, products: Products) -> Artifact | None:
+    """Name what was made and keep the record; returns the report on the corpus, if made."""
+    run = session.run
+    models = {
+        name: run.artifact(result)
+        for name, result in products.models.items()
+        if result is not NOT_SELECTED
+    }
+    for name, artifact in models.items():
+        run.store.point(name, artifact)
+    corpus = None
+    if products.corpus not in (None, NOT_SELECTED):
+        corpus = run.artifact(products.corpus)
+        _publish_report(session, corpus)
+    _show_results(session, models, "FINISHED")
+    save_record(session.home.runs, _record(session, models))
+    return corpus
 
 
 def _publish_report(session: Session, report: Artifact) -> None:
@@ -96,35 +164,46 @@ def _publish_report(session: Session, report: Artifact) -> None:
     create_markdown_artifact(text, key="corpus-report", description="What the corpus is made of")
 
 
-def _record(session: Session, models: dict[str, Artifact]) -> dict[str, Any]:
+def _record(session: Session, models: Mapping[str, Artifact]) -> dict[str, Any]:
     assistant = models.get("assistant")
     return session.tally.record(
         session.run.name, session.recipe.name, assistant.digest if assistant else None
     )
 
 
-def _mirror(session: Session, models: dict[str, Artifact], status: str) -> None:
-    """Log the run in MLflow; the store is the record, so MLflow's troubles never cost a run."""
-    try:
-        _log_lineage(session, models, status)
-    except Exception as error:  # any backend's: a locked file, a server that is away
-        reason = str(error).partition("\n")[0]
-        session.run.skip("MLflow", f"not written ({reason}); the next run makes up for it")
+def _show_results(session: Session, models: Mapping[str, Artifact], status: str) -> None:
+    """Log the run in MLflow and show it on its page.
 
-
-def _log_lineage(session: Session, models: dict[str, Artifact], status: str) -> None:
-    from tasks.lineage import Lineage, Measure
-
+    The store is the record, so no trouble of these views, a locked file or a server that is away,
+    ever costs a run.
+    """
     stages = session.tally.in_order()
     if not stages:
         return
+    links: Mapping[str, tuple[str, str]] = {}
+    try:
+        links = _log_lineage(session, models, status).stages
+    except Exception as error:  # any backend's
+        reason = str(error).partition("\n")[0]
+        session.run.skip("MLflow", f"not written ({reason}); the next run makes up for it")
+    try:
+        publish_results(_record(session, models), links, session.home.mlflow_url)
+        publish_curves(artifact for artifacts in stages.values() for artifact in artifacts)
+    except Exception as error:  # the server's, or the client's of any kind
+        session.run.skip("Prefect", f"results are not shown ({str(error).partition(chr(10))[0]})")
+
+
+def _log_lineage(session: Session, models: Mapping[str, Artifact], status: str) -> "LoggedRun":
+    from tasks.lineage import FlowRunLink, Lineage, Measure
+
+    stages = session.tally.in_order()
     measures = {
         stage: [Measure(m["name"], float(m["value"])) for m in rows]
         for stage, rows in stage_measures(stages).items()
     }
     assistant = models.get("assistant")
     lineage = Lineage(session.run.store, session.home.tracking_uri, session.home.mlflow_artifacts)
-    lineage.record(
+    return lineage.record(
         name=f"{session.recipe.name} {session.run.name}",
         tags={
             "recipe": session.recipe.name,
@@ -135,4 +214,5 @@ def _log_lineage(session: Session, models: dict[str, Artifact], status: str) -> 
         measures=measures,
         models=models,
         status=status,
+        flow_run=FlowRunLink(flow_run.id, flow_run.name, flow_run.ui_url) if flow_run.id else None,
     )

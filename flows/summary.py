@@ -6,29 +6,39 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from tasks.pace import show_duration
 
 NUM_SHOWN = 3
+NUMBER_HEADINGS = ("value", "baseline", "95% interval")
 
 
 def print_summary(console: Console, record: dict[str, Any]) -> None:
     """Stages with their held-out measures; then what the run as a whole did."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("stage")
-    table.add_column("held-out measure")
-    for heading in ("value", "baseline", "95% interval", "seconds", "cached"):
-        table.add_column(heading, justify="right")
+    table.add_column("stage", no_wrap=True)
+    gives_way = Text("held-out measure", no_wrap=True, overflow="ellipsis")
+    table.add_column(gives_way)
+    for heading in (*NUMBER_HEADINGS, "seconds", "cached"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for stage in record["stages"]:
-        for cells in _rows(stage):
-            table.add_row(*cells)
+        for name, measure, *numbers in _rows(stage):
+            table.add_row(name, Text(measure, no_wrap=True, overflow="ellipsis"), *numbers)
     console.print(table)
     for note in record["notes"]:
         console.print(f"note: {note}", style="yellow", highlight=False)
+    console.print(summarise_record(record), highlight=False)
+
+
+def summarise_record(record: dict[str, Any]) -> str:
+    """One line: what the run as a whole did."""
     total = record["executed"] + record["cached"]
     if record["executed"] == 0:
         line = f"nothing to do: all {total} stage results were in the store"
     else:
         line = f"{record['executed']} of {total} stage results made, {record['cached']} reused"
-    console.print(f"{line}; {record['seconds']:.0f} s", highlight=False)
+    return f"{line}; {show_duration(record['seconds'])}"
 
 
 def _rows(stage: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -40,10 +50,12 @@ def _rows(stage: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield name, "", "", "", "", seconds, cached
     for index, measure in enumerate(measures):
         head = (name, seconds, cached) if index == 0 else ("", "", "")
-        yield head[0], measure["name"], *_numbers(measure), head[1], head[2]
+        yield head[0], measure["name"], *show_numbers(measure), head[1], head[2]
 
 
-def _numbers(measure: dict[str, Any]) -> tuple[str, str, str]:
+def show_numbers(measure: dict[str, Any]) -> tuple[str, str, str]:
+    """A measure's value, what it has to beat, and its interval."""
+
     def show(value: float | None) -> str:
         return "" if value is None else f"{value:.3f}"
 

@@ -6,6 +6,8 @@ gives the same bytes.
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -53,7 +55,7 @@ def build(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> L
 
 def load(directory: Path, precision: Precision = "float32") -> LlamaForCausalLM:
     """The model of a folder, in evaluation mode; weights are always float32."""
-    with _quiet():
+    with quiet():
         model = LlamaForCausalLM.from_pretrained(
             directory, dtype=torch.float32, attn_implementation=ATTENTION[precision]
         )
@@ -62,7 +64,7 @@ def load(directory: Path, precision: Precision = "float32") -> LlamaForCausalLM:
 
 def load_classifier(directory: Path) -> LlamaForSequenceClassification:
     """The sequence classifier of a folder (a reward model's trunk and head)."""
-    with _quiet():
+    with quiet():
         model = LlamaForSequenceClassification.from_pretrained(directory, dtype=torch.float32)
     return model.eval()
 
@@ -74,20 +76,20 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 
 def save(model: PreTrainedModel, tokenizer: Path, out: Path) -> None:
     """Write a model folder; the tokenizer's files are copied from the folder ``tokenizer``."""
-    with _quiet():
+    with quiet():
         model.save_pretrained(out)
     for name in TOKENIZER_FILES:
         if (tokenizer / name).exists():
             shutil.copyfile(tokenizer / name, out / name)
 
 
-class _quiet:  # noqa: N801
+@contextmanager
+def quiet() -> Iterator[None]:
     """Without transformers' progress bars."""
-
-    def __enter__(self) -> None:
-        self.shown = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        if self.shown:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
             transformers_logging.enable_progress_bar()

@@ -8,6 +8,7 @@ update (PPO-ptx, Ouyang et al. 2022), since otherwise the policy forgets what it
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from model_code.advantages import (
     value_loss,
     whiten,
 )
+from model_code.checkpoint import Checkpoints, load_state, save_state
 from model_code.conversation import encode_prompt
 from model_code.data_order import DataOrder, build_data_order
 from model_code.optimizers import adamw
@@ -70,6 +72,7 @@ class Learner:
         self.policy_optimizer = adamw(list(policy.parameters()), config.learning_rate)
         values = list(self.value_model.classifier.parameters())
         self.value_optimizer = adamw(values, config.value_learning_rate)
+        self.num_updates = 0
 
     def roll_out(self, prompts: Sequence[list[int]]) -> Batch:
         """1. The policy answers the prompts."""
@@ -123,6 +126,7 @@ class Learner:
                 end = batch.mask.shape[1]
                 self._update_policy(batch, rollout, rows, end, next(pretraining))
                 self._update_values(batch, rollout, rows, end)
+                self.num_updates += 1
 
     def set_rate(self, iteration: int) -> None:
         """Warm up over the first iterations, then decay linearly."""
@@ -130,6 +134,24 @@ class Learner:
         decay = 1 - (1 - FINAL_RATE) * iteration / self.config.iterations
         for group in self.policy_optimizer.param_groups:
             group["lr"] = self.config.learning_rate * warmup * decay
+
+    def save(self, folder: Path) -> None:
+        """Write all that changes from one iteration to the next."""
+        state = {
+            "policy_optimizer": self.policy_optimizer.state_dict(),
+            "value_optimizer": self.value_optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "num_updates": self.num_updates,
+        }
+        save_state(folder, {"policy": self.policy, "values": self.value_model}, state)
+
+    def load(self, folder: Path) -> None:
+        """Take up what :meth:`save` wrote."""
+        state = load_state(folder, {"policy": self.policy, "values": self.value_model})
+        self.policy_optimizer.load_state_dict(state["policy_optimizer"])
+        self.value_optimizer.load_state_dict(state["value_optimizer"])
+        self.generator.set_state(state["generator"])
+        self.num_updates = state["num_updates"]
 
     def _update_policy(
         self, batch: Batch, rollout: Rollout, rows: Tensor, end: int, pretraining: Tensor
@@ -166,7 +188,7 @@ def run(config: PpoConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
     ``tokens`` holds the token shards of the pretraining rows.
 
     Raises:
-        ArtifactError: there is no prompt.
+        ArtifactError: there is no prompt, or the checkpoint is of another config or other inputs.
         RecipeError: no source of the pretraining mixture is in the shards.
     """
     set_threads(runtime)
@@ -181,11 +203,32 @@ def run(config: PpoConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
         raise ArtifactError("ppo: no prompt; raise num_ppo_prompts of the curriculum")
     torch.manual_seed(config.seed)
     learner = Learner(config, policy, reward_model.load(inputs.one("reward").directory))
-    rows = _pretraining_rows(_pretraining_order(config, inputs, tokenizer.bos_token_id, out))
-    batches = _prompt_batches(prompts, config.rollouts, config.seed)
-    sink = FileSink(out)
+    checkpoints = Checkpoints(config, inputs, out, runtime)
+    order = _pretraining_order(config, inputs, tokenizer.bos_token_id, out)
+    metrics = _optimize(learner, prompts, order, checkpoints, runtime, FileSink(out))
+    language_model.save(policy.eval(), directory, out / MODEL)
+    counts: Counts = {"iterations": config.iterations, "prompts": len(prompts)}
+    return counts | {name: round(value, 4) for name, value in metrics.items()}
+
+
+def _optimize(
+    learner: Learner,
+    prompts: Sequence[list[int]],
+    order: DataOrder,
+    checkpoints: Checkpoints,
+    runtime: Runtime,
+    sink: FileSink,
+) -> dict[str, float]:
+    """All iterations that are left; returns the metrics of the last one."""
+    config, first = learner.config, 0
     metrics: dict[str, float] = {}
-    for iteration in range(config.iterations):
+    if resumed := checkpoints.resume():
+        learner.load(resumed.folder)
+        first = resumed.step
+        runtime.progress(first, config.iterations, "iterations", sink.latest())
+    rows = (torch.from_numpy(order.rows(i)) for i in range(learner.num_updates, order.steps))
+    batches = islice(_prompt_batches(prompts, config.rollouts, config.seed), first, None)
+    for iteration in range(first, config.iterations):
         learner.set_rate(iteration)
         batch = learner.roll_out(next(batches))
         scores = learner.score(batch)
@@ -194,9 +237,10 @@ def run(config: PpoConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
         metrics = rollout.metrics
         sink.log(iteration + 1, metrics)
         runtime.progress(iteration + 1, config.iterations, "iterations", metrics)
-    language_model.save(policy.eval(), directory, out / MODEL)
-    counts: Counts = {"iterations": config.iterations, "prompts": len(prompts)}
-    return counts | {name: round(value, 4) for name, value in metrics.items()}
+        if checkpoints.is_due(iteration + 1, config.iterations):
+            with checkpoints.writing(iteration + 1) as folder:
+                learner.save(folder)
+    return metrics
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -231,8 +275,3 @@ def _pretraining_order(config: PpoConfig, inputs: Inputs, bos: int, scratch: Pat
         steps=config.iterations * config.epochs * config.minibatches,
         scratch=scratch,
     )
-
-
-def _pretraining_rows(order: DataOrder) -> Iterator[Tensor]:
-    for step in range(order.steps):
-        yield torch.from_numpy(order.rows(step))

@@ -8,6 +8,7 @@ from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import LlamaForCausalLM, Trainer, TrainingArguments
 
 from model_code import language_model
+from model_code.checkpoint import Checkpoints
 from model_code.data_order import DataOrder, pretraining_order
 from model_code.optimizers import linear_schedule, pretraining_optimizer
 from model_code.settings import PretrainConfig
@@ -48,6 +49,7 @@ def run(config: PretrainConfig, inputs: Inputs, out: Path, runtime: Runtime) -> 
     Writes the model to ``model/`` and the weights its sources had to ``mixture.json``.
 
     Raises:
+        ArtifactError: the checkpoint is of another config or other inputs.
         RecipeError: no source of the mixture is in the shards, or its limits leave too few rows.
     """
     set_threads(runtime)
@@ -58,7 +60,8 @@ def run(config: PretrainConfig, inputs: Inputs, out: Path, runtime: Runtime) -> 
     model.set_attn_implementation(language_model.ATTENTION[config.precision])
     trainer = _trainer(config, model, order, out)
     tokens_per_step = config.batch_size * config.context
-    counts: Counts = dict(train(trainer, runtime, out, tokens_per_step))
+    checkpoints = Checkpoints(config, inputs, out, runtime)
+    counts: Counts = dict(train(trainer, checkpoints, runtime, out, tokens_per_step))
     language_model.save(model, tokenizer_directory, out / MODEL)
     shares = order.shares()
     weights = {s.source: s.share if order.is_limited else s.weight for s in shares}

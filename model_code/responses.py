@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from model_code import language_model
+from model_code.checkpoint import Checkpoints, load_state, save_state
 from model_code.conversation import decode_response, encode_prompt
 from model_code.pretrain import MODEL
 from model_code.sampling import Sampler
@@ -18,25 +19,56 @@ from pipeline_data.preferences import (
     Response,
     ResponseGroup,
     read_prompts,
+    read_responses,
     write_responses,
 )
 from pipeline_data.stage_run import Inputs, Runtime
+
+RESPONSES = "responses.jsonl"
 
 
 def run(config: ResponsesConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
     """Sample answers of ``sft`` to the preference prompts of ``exercises``.
 
     Writes ``responses.jsonl``, one group a prompt.
+
+    Raises:
+        ArtifactError: the checkpoint is of another config or other inputs.
     """
     set_threads(runtime)
     directory = inputs.one("sft").path(MODEL)
     tokenizer = language_model.load_tokenizer(directory)
     sampler = Sampler(language_model.load(directory))
     prompts = read_prompts(inputs.one("exercises").path("prompts-preference.jsonl"))
+    checkpoints = Checkpoints(config, inputs, out, runtime)
+    groups = _sample(config, sampler, tokenizer, prompts, checkpoints, runtime)
+    write_responses(out / RESPONSES, groups)
+    responses = [response for group in groups for response in group.responses]
+    return {
+        "prompts": len(groups),
+        "responses": len(responses),
+        "finished": sum(response.finished for response in responses),
+        "tokens": sum(response.num_tokens for response in responses),
+    }
+
+
+def _sample(
+    config: ResponsesConfig,
+    sampler: Sampler,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[Prompt],
+    checkpoints: Checkpoints,
+    runtime: Runtime,
+) -> list[ResponseGroup]:
+    """Answers to all prompts, a batch at a time; those of a checkpoint are taken from there."""
     generator = torch.Generator().manual_seed(config.seed)
     per_batch = max(1, config.batch_size // config.responses_per_prompt)
     groups: list[ResponseGroup] = []
-    for start in range(0, len(prompts), per_batch):
+    if resumed := checkpoints.resume():
+        groups = list(read_responses(resumed.folder / RESPONSES))
+        generator.set_state(load_state(resumed.folder, {})["generator"])
+        runtime.progress(len(groups), len(prompts), "prompts")
+    for start in range(len(groups), len(prompts), per_batch):
         groups += respond(
             sampler,
             tokenizer,
@@ -47,14 +79,11 @@ def run(config: ResponsesConfig, inputs: Inputs, out: Path, runtime: Runtime) ->
             generator=generator,
         )
         runtime.progress(len(groups), len(prompts), "prompts")
-    write_responses(out / "responses.jsonl", groups)
-    responses = [response for group in groups for response in group.responses]
-    return {
-        "prompts": len(groups),
-        "responses": len(responses),
-        "finished": sum(response.finished for response in responses),
-        "tokens": sum(response.num_tokens for response in responses),
-    }
+        if checkpoints.is_due(len(groups), len(prompts)):
+            with checkpoints.writing(len(groups)) as folder:
+                write_responses(folder / RESPONSES, groups)
+                save_state(folder, {}, {"generator": generator.get_state()})
+    return groups
 
 
 def respond(

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from model_code import language_model, reward_model
+from model_code.checkpoint import Checkpoints
 from model_code.conversation import encode_prompt
 from model_code.optimizers import linear_schedule
 from model_code.pretrain import MODEL
@@ -43,7 +44,8 @@ def run(config: RewardConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Co
     Writes the folders ``model/`` (classifier), ``reference/`` (the SFT model) and ``scale.json``.
 
     Raises:
-        ArtifactError: there is no labelled pair.
+        ArtifactError: there is no labelled pair, or the checkpoint is of another config or other
+            inputs.
     """
     set_threads(runtime)
     sft = inputs.one("sft").path(MODEL)
@@ -54,7 +56,9 @@ def run(config: RewardConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Co
     if not examples:
         raise ArtifactError("reward: no labelled pair; rank at least one pair of responses")
     model = reward_model.build(policy, config.likelihood_weight, config.centre, config.seed)
-    counts: Counts = dict(_fit(model, examples, config, policy.config.pad_token_id, out, runtime))
+    trainer = _trainer(model, examples, config, policy.config.pad_token_id, out)
+    checkpoints = Checkpoints(config, inputs, out, runtime)
+    counts: Counts = dict(train(trainer, checkpoints, runtime, out))
     scorer = Scorer(model.eval(), policy, span_ends(tokenizer), Scale())
     scorer.scale = calibrate(scorer, groups[:CALIBRATION_GROUPS], tokenizer)
     reward_model.save(scorer, sft, out)
@@ -121,14 +125,13 @@ def calibrate(
     return Scale(float(rewards.mean()), max(1e-6, float(rewards.std(correction=0))))
 
 
-def _fit(
+def _trainer(
     model: RewardModel,
     examples: Sequence[Mapping[str, Any]],
     config: RewardConfig,
     pad: int,
     out: Path,
-    runtime: Runtime,
-) -> dict[str, float]:
+) -> Trainer:
     steps = config.epochs * -(-len(examples) // config.batch_size)
     optimizer = torch.optim.AdamW(
         [
@@ -147,11 +150,10 @@ def _fit(
         precision="float32",
         clip_norm=1.0,
     )
-    trainer = Trainer(
+    return Trainer(
         model=model,
         args=TrainingArguments(**arguments),
         train_dataset=list(examples),
         data_collator=lambda batch: collate(batch, pad),
         optimizers=(optimizer, linear_schedule(optimizer, steps, 0.1, 0.05)),
     )
-    return train(trainer, runtime, out)

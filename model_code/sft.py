@@ -8,6 +8,7 @@ from trl import SFTConfig as TrlConfig
 from trl import SFTTrainer
 
 from model_code import language_model
+from model_code.checkpoint import Checkpoints
 from model_code.conversation import encode_prompt, encode_response
 from model_code.optimizers import adamw, linear_schedule
 from model_code.pretrain import MODEL
@@ -22,7 +23,11 @@ IGNORED = -100
 
 
 def run(config: SftConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
-    """Fine-tune ``base`` on the demonstrations of ``exercises`` into ``model/``."""
+    """Fine-tune ``base`` on the demonstrations of ``exercises`` into ``model/``.
+
+    Raises:
+        ArtifactError: the checkpoint is of another config or other inputs.
+    """
     set_threads(runtime)
     base = inputs.one("base").path(MODEL)
     model = language_model.load(base, config.precision)
@@ -46,7 +51,8 @@ def run(config: SftConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
         processing_class=tokenizer,
         optimizers=(optimizer, schedule),
     )
-    counts: Counts = dict(train(trainer, runtime, out))
+    checkpoints = Checkpoints(config, inputs, out, runtime)
+    counts: Counts = dict(train(trainer, checkpoints, runtime, out))
     language_model.save(model, base, out / MODEL)
     counts["demonstrations"] = len(dataset)
     counts["steps"] = config.steps

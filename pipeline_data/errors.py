@@ -1,11 +1,12 @@
 """Every error a user can meet.
 
-    HeadwaterError            one line: what, where, how to mend
-    ├── RecipeError           a recipe or an override says something impossible
-    ├── SourceError           a source cannot be had or read
-    │   └── TransientError    ... now; a retry may help (network, busy disk)
-    ├── ArtifactError         an artefact is missing, damaged or does not fit
-    └── StageError            a stage crashed; names the log that says why
+    HeadwaterError              one line: what, where, how to mend
+    ├── RecipeError             a recipe or an override says something impossible
+    ├── SourceError             a source cannot be had or read
+    ├── TransientError          something may pass by itself, so a retry may help (a full disk)
+    │   └── UnreachableError    ... as a source that cannot be had now; also a SourceError
+    ├── ArtifactError           an artefact is missing, damaged or does not fit
+    └── StageError              a stage crashed; names the log that says why
 
 ``ValueError`` and ``AssertionError`` stay what they are in Python: a bug.
 """
@@ -23,8 +24,12 @@ class SourceError(HeadwaterError):
     """A source cannot be read at all (a bad record only costs itself)."""
 
 
-class TransientError(SourceError):
-    """A source cannot be reached now; the stage may be retried."""
+class TransientError(HeadwaterError):
+    """The work is sound and its surroundings are not; the stage may be retried."""
+
+
+class UnreachableError(SourceError, TransientError):
+    """A source cannot be reached now."""
 
 
 class ArtifactError(HeadwaterError):

@@ -7,6 +7,7 @@ never changes a byte of the result and is no part of any key.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from pipeline_data.artifact import Artifact
@@ -29,11 +30,22 @@ def silent(
 
 @dataclass(frozen=True)
 class Runtime:
-    """Placement of one stage run: threads, memory for joins that can spill, where progress goes."""
+    """Placement of one stage run.
+
+    Attributes:
+        threads: processor cores it may use.
+        memory_mb: memory for joins that can spill.
+        progress: where progress goes.
+        checkpoints: folder that outlives a killed attempt and is seen only by attempts at the very
+            same result; a stage that finds its checkpoint there goes on from it.
+        checkpoint_seconds: least time between two checkpoints; 0 makes one after every step.
+    """
 
     threads: int = 1
     memory_mb: int = 1024
     progress: Progress = field(default=silent)
+    checkpoints: Path | None = None
+    checkpoint_seconds: float = 15.0
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,25 @@
 """Runs stage functions in worker processes: memory given back, cancel possible, one log a stage.
 
-Workers live as long as the run, since importing what stages need costs seconds. A budget of cores
-keeps them from crowding each other.
+Workers outlive their jobs, since importing what stages need costs seconds; those idle for long
+are ended, since what they hold costs memory. A budget of cores keeps them from crowding each other,
+so that there are never more of them than cores.
 """
 
-import json
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline_data import errors
-from pipeline_data.artifact import Artifact, Counts, to_record
-from pipeline_data.settings import Settings
+from pipeline_data.artifact import Counts
 from pipeline_data.stage_run import Progress
+from tasks.worker_process import Job, RoleArtifacts, WorkerProcess
 
-RoleArtifacts = Mapping[str, Artifact | Sequence[Artifact]]
+__all__ = ["Cores", "Job", "RoleArtifacts", "Workers"]
 
-
-@dataclass(frozen=True)
-class Job:
-    """One stage function to run, with everything it needs."""
-
-    function: str
-    config: Settings
-    inputs: RoleArtifacts
-    out: Path
-    log: Path
-    threads: int
+WATCH_SECONDS = 0.5
+RUN_ENDED = "the stage was ended together with its run"
 
 
 class Cores:
@@ -44,16 +30,25 @@ class Cores:
         self._free = total
         self._queue: list[object] = []
         self._changed = threading.Condition()
+        self._closed = False
 
     @contextmanager
     def take(self, wanted: int) -> Iterator[int]:
-        """Wait for ``wanted`` cores (at most all there are) and hold them."""
+        """Wait for ``wanted`` cores (at most all there are) and hold them.
+
+        Raises:
+            StageError: the budget was closed.
+        """
         num_cores = min(wanted, self.total)
         ticket = object()
         with self._changed:
             self._queue.append(ticket)
-            self._changed.wait_for(lambda: self._queue[0] is ticket and self._free >= num_cores)
-            self._queue.pop(0)
+            self._changed.wait_for(
+                lambda: self._closed or (self._queue[0] is ticket and self._free >= num_cores)
+            )
+            self._queue.remove(ticket)
+            if self._closed:
+                raise errors.StageError(RUN_ENDED)
             self._free -= num_cores
             self._changed.notify_all()
         try:
@@ -63,15 +58,34 @@ class Cores:
                 self._free += num_cores
                 self._changed.notify_all()
 
+    def close(self) -> None:
+        """Give out no more cores, and let nobody wait for them."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
 
 class Workers:
-    """The worker processes of one pipeline run."""
+    """The worker processes of one pipeline run.
 
-    def __init__(self, num_cores: int) -> None:
+    Args:
+        idle_seconds: how long a worker is kept without a job.
+    """
+
+    def __init__(self, num_cores: int, idle_seconds: float = 60.0) -> None:
         self.cores = Cores(num_cores)
-        self._idle: list[subprocess.Popen[str]] = []
-        self._all: list[subprocess.Popen[str]] = []
+        self.idle_seconds = idle_seconds
+        self._busy: set[WorkerProcess] = set()
+        self._idle: list[WorkerProcess] = []
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="worker watch", daemon=True)
+        self._watcher.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run has ended, so that a job that fails now is not to blame."""
+        return self._closed.is_set()
 
     def run(
         self, job: Job, started: Callable[[], None], progress: Progress
@@ -81,123 +95,71 @@ class Workers:
         ``started`` is called once there are cores for it.
 
         Raises:
-            HeadwaterError: as the stage raised it; StageError when the stage itself is at fault.
+            HeadwaterError: as the stage raised it; StageError when the stage itself is at fault, a
+                limit was reached, or the workers were closed.
         """
         with self.cores.take(job.threads) as threads:
             started()
             begin = time.monotonic()
-            worker = self._borrow()
-            try:
-                answer = _converse(worker, job, threads, progress)
-            except BaseException:
-                self._stop(worker)
-                raise
-            with self._lock:
-                self._idle.append(worker)
+            with self._borrow() as worker:
+                answer = worker.run(job, threads, progress)
         if "error" in answer:
-            error = getattr(errors, answer["type"])
-            where = f" (log: {job.log})" if error is errors.StageError else ""
-            raise error(f"{answer['error']}{where}")
+            raise _error_of(answer, job)
         return answer["counts"], {
             "seconds": round(time.monotonic() - begin, 3),
             "cpu_seconds": round(answer["cpu_seconds"], 3),
         }
 
     def close(self) -> None:
-        """End all workers."""
-        for worker in list(self._all):
-            self._stop(worker)
-
-    def _borrow(self) -> "subprocess.Popen[str]":
+        """End all workers, whatever they do: their jobs fail within moments."""
+        self._closed.set()
+        self.cores.close()
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return self._start()
+            for worker in self._busy:
+                worker.end(RUN_ENDED)
+            self._end_idle(0.0)
+        self._watcher.join()
 
-    def _start(self) -> "subprocess.Popen[str]":
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "tasks.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, **worker_environment(self.cores.total)},
-        )
+    @contextmanager
+    def _borrow(self) -> Iterator[WorkerProcess]:
         with self._lock:
-            self._all.append(worker)
-        return worker
+            if self.closed:
+                raise errors.StageError(RUN_ENDED)
+            self._end_idle(self.idle_seconds)
+            worker = self._idle.pop() if self._idle else WorkerProcess(self.cores.total)
+            self._busy.add(worker)
+        finished = False
+        try:
+            yield worker
+            finished = True
+        finally:
+            with self._lock:
+                self._busy.remove(worker)
+                reusable = finished and worker.is_alive and not self.closed
+                if reusable:
+                    self._idle.append(worker)
+            if not reusable:
+                worker.end(RUN_ENDED)
+                worker.reap()
 
-    def _stop(self, worker: "subprocess.Popen[str]") -> None:
-        with self._lock:
-            if worker in self._all:
-                self._all.remove(worker)
-        worker.kill()
-        worker.wait()
-        for pipe in (worker.stdin, worker.stdout):
-            if pipe:
-                pipe.close()
+    def _watch(self) -> None:
+        while not self._closed.wait(WATCH_SECONDS):
+            with self._lock:
+                busy = list(self._busy)
+                self._end_idle(self.idle_seconds)
+            for worker in busy:
+                worker.check()
 
-
-def worker_environment(num_cores: int) -> dict[str, str]:
-    """Settings that make tensor work the same on one thread or many, and libraries quiet.
-
-    Threads that spin while they wait for each other make a training step twenty times slower as
-    soon as another process wants the core (6.2 s for .28 s); so they spin only briefly.
-    """
-    environment = {
-        "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": str(num_cores),
-        "GOMP_SPINCOUNT": "1000",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-    }
-    mode = _strict_blas_mode()
-    return environment | ({"MKL_CBWR": mode} if mode else {})
-
-
-def _strict_blas_mode() -> str | None:
-    """MKL's conditional numerical reproducibility mode, whose sums do not depend on threads."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return None
-    if " avx512f" in flags:
-        return "AVX512,STRICT"
-    return "AVX2,STRICT" if " avx2" in flags else None
+    def _end_idle(self, seconds: float) -> None:
+        """End those that had no job for so long; the lock is held."""
+        oldest = time.monotonic() - seconds
+        for worker in [w for w in self._idle if w.idle_since <= oldest or not w.is_alive]:
+            self._idle.remove(worker)
+            worker.end(RUN_ENDED)
+            worker.reap()
 
 
-def _record(value: Artifact | Sequence[Artifact]) -> Any:
-    if isinstance(value, Artifact):
-        return {**to_record(value), "directory": str(value.directory)}
-    return [_record(v) for v in value]
-
-
-def _converse(
-    worker: "subprocess.Popen[str]", job: Job, threads: int, progress: Progress
-) -> Mapping[str, Any]:
-    assert worker.stdin and worker.stdout
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    config_class = type(job.config)
-    message = {
-        "function": job.function,
-        "config_class": f"{config_class.__module__}:{config_class.__qualname__}",
-        "config": job.config.model_dump_json(),
-        "inputs": {role: _record(value) for role, value in job.inputs.items()},
-        "out": str(job.out),
-        "log": str(job.log),
-        "threads": threads,
-    }
-    try:
-        worker.stdin.write(json.dumps(message) + "\n")
-        worker.stdin.flush()
-    except BrokenPipeError:
-        pass  # reported below, with the exit status
-    for line in worker.stdout:
-        answer: dict[str, Any] = json.loads(line)
-        if "done" not in answer:
-            return answer
-        progress(answer["done"], answer["total"], answer["unit"], answer["metrics"])
-    status = worker.wait()
-    reason = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-    raise errors.StageError(f"the worker process ended early: {reason} (log: {job.log})")
+def _error_of(answer: Mapping[str, Any], job: Job) -> errors.HeadwaterError:
+    kind: type[errors.HeadwaterError] = getattr(errors, answer["type"])
+    where = f" (log: {job.log})" if kind is errors.StageError else ""
+    return kind(f"{answer['error']}{where}")

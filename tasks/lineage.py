@@ -6,6 +6,7 @@ what MLflow has, not what just ran, a database that was lost, or a run that was 
 could log, is made up for by the next run.
 
     run 'default ...'                        tags: recipe, model digest, stage.<name> = run id
+    │                                        description: a link to the Prefect flow run
     └── run 'pretrain'                       params: config; tags: key, digest, commit
         ├── dataset inputs, one a shard      digest: SHA-256 (36 characters), whole in the profile
         ├── metrics                          the loss curve, counts, held-out measures
@@ -54,6 +55,30 @@ class Measure:
     value: float
 
 
+@dataclass(frozen=True)
+class FlowRunLink:
+    """The Prefect flow run behind a pipeline run; ``url`` of its page, if there are any."""
+
+    id: str
+    name: str
+    url: str | None = None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """MLflow tags that lead there."""
+        name = f"[{self.name}]({self.url})" if self.url else self.name
+        return {"prefect.flow_run_id": self.id, "mlflow.note.content": f"Prefect flow run {name}"}
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """Where MLflow has a pipeline run; ``stages`` has the experiment and the run of each."""
+
+    experiment: str
+    run: str
+    stages: Mapping[str, tuple[str, str]]
+
+
 class Lineage:
     """Writes one finished pipeline run to MLflow.
 
@@ -77,26 +102,34 @@ class Lineage:
         measures: Mapping[str, Sequence[Measure]],
         models: Mapping[str, Artifact],
         status: str = "FINISHED",
-    ) -> str:
-        """Log a pipeline run; returns the parent run's id.
+        flow_run: FlowRunLink | None = None,
+    ) -> LoggedRun:
+        """Log a pipeline run.
 
         Args:
             stages: the artefacts of every stage, in the order of the pipeline.
             measures: held-out numbers by stage.
             models: registered name to artefact; 'assistant' gets the alias ``champion``.
+            flow_run: what the run, and the stages that are logged with it, link to.
         """
-        parent = self.client.create_run(self.experiment, run_name=name, tags=dict(tags))
+        links = flow_run.tags if flow_run else {}
+        parent = self.client.create_run(self.experiment, run_name=name, tags={**tags, **links})
         parent_id = str(parent.info.run_id)
         names = {artifact.key: model for model, artifact in models.items()}
+        logged: dict[str, tuple[str, str]] = {}
         for stage, artifacts in stages.items():
             run_id = self._find_run(artifacts) or self._log_stage(
-                parent_id, stage, artifacts, measures.get(stage, ()), names
+                {"mlflow.parentRunId": parent_id, **links},
+                artifacts,
+                measures.get(stage, ()),
+                names,
             )
             self.client.set_tag(parent_id, f"stage.{stage}", run_id)
+            logged[stage] = (self.experiment, run_id)
         for model, artifact in models.items():
             self._register(model, artifact)
         self.client.set_terminated(parent_id, status)
-        return parent_id
+        return LoggedRun(self.experiment, parent_id, logged)
 
     def _experiment(self, artifacts: Path) -> str:
         known = self.client.get_experiment_by_name(EXPERIMENT)
@@ -120,16 +153,14 @@ class Lineage:
 
     def _log_stage(
         self,
-        parent_id: str,
-        stage: str,
+        tags: Mapping[str, str],
         artifacts: Sequence[Artifact],
         measures: Sequence[Measure],
         names: Mapping[str, str],
     ) -> str:
         first = artifacts[0]
-        tags = {
-            "mlflow.parentRunId": parent_id,
-            "stage": stage,
+        facts = {
+            "stage": first.stage,
             "version": str(first.version),
             "shards": str(len(artifacts)),
             "content": _group_digest(artifacts),
@@ -137,8 +168,9 @@ class Lineage:
             "machine": str(first.facts.get("machine", "")),
         }
         if len(artifacts) == 1:
-            tags |= {"key": first.key, "digest": first.digest}
-        run_id = str(self.client.create_run(self.experiment, run_name=stage, tags=tags).info.run_id)
+            facts |= {"key": first.key, "digest": first.digest}
+        run = self.client.create_run(self.experiment, run_name=first.stage, tags={**tags, **facts})
+        run_id = str(run.info.run_id)
         parents = {(p.stage, p.key, p.shard): p for a in artifacts for p in a.parents}
         self._log_inputs(run_id, list(parents.values()))
         model_id = None

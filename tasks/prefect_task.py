@@ -1,63 +1,46 @@
 """Makes a Prefect task of any stage: the only ``@task`` of the project."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
-from uuid import UUID
 
 from prefect import Task, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.results import get_result_store
+from prefect.states import Cancelled
 from prefect.tasks import exponential_backoff
+from prefect.transactions import get_transaction
 
-from pipeline_data.artifact import Artifact
-from pipeline_data.errors import TransientError
-from pipeline_data.settings import Settings
-from pipeline_data.stage_run import Progress
-from tasks.stage import Input, Ref, Stage
-from tasks.store import Request, Store
-
-PROGRESS_SECONDS = 4.0
+from pipeline_data.faults import is_transient
+from pipeline_data.settings import fingerprint
+from tasks.progress_artifact import ProgressArtifact
+from tasks.stage import Refs, Stage, Work
 
 
-class Runner(Protocol):
+class TaskRunner(Protocol):
     """What a task needs of the run it is part of."""
 
-    store: Store
+    @property
+    def has_ended(self) -> bool: ...
 
-    def request(
-        self, stage: Stage, config: Settings, inputs: Mapping[str, Input], shard: str | None
-    ) -> Request: ...
+    def look_up(self, stage: Stage, work: Sequence[Work]) -> tuple[list[str], Refs | None]: ...
 
-    def is_forced(self, stage: Stage) -> bool: ...
-
-    def reused(self, stage: Stage, shard: str | None, artifact: Artifact) -> None: ...
-
-    def execute(
-        self,
-        stage: Stage,
-        config: Settings,
-        inputs: Mapping[str, Input],
-        shard: str | None,
-        progress: Progress,
-    ) -> Artifact: ...
+    def make(self, stage: Stage, work: Sequence[Work], progress: ProgressArtifact) -> Refs: ...
 
 
 @dataclass
 class StoreDecides(CachePolicy):
     """Makes Prefect's cache say what the store says.
 
-    The key is the artefact's. Before Prefect looks, the result record is written when the store
-    has the artefact sound, and dropped when it has not, so that a hit is always a
+    The key is made of the artefacts'. Before Prefect looks, the result record is written when the
+    store has all of them sound, and dropped when it has not, so that a hit is always a
     checked one and Prefect's own records can be lost without harm.
     """
 
     stage: Stage = field(kw_only=True)
-    run: Runner = field(kw_only=True)
+    run: TaskRunner = field(kw_only=True)
 
     def compute_key(
         self,
@@ -66,15 +49,14 @@ class StoreDecides(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        request = self.run.request(self.stage, inputs["config"], inputs["inputs"], inputs["shard"])
+        keys, refs = self.run.look_up(self.stage, inputs["work"])
+        key = keys[0] if len(keys) == 1 else fingerprint(keys)
         results = get_result_store()
-        artifact = None if self.run.is_forced(self.stage) else self.run.store.find(request)
-        if artifact is None:
-            self._forget(results, request.key)
+        if refs is None:
+            self._forget(results, key)
         else:
-            self.run.reused(self.stage, request.shard, artifact)
-            results.write(key=request.key, obj=Ref(stage=request.stage, key=request.key))
-        return request.key
+            results.write(key=key, obj=refs)
+        return key
 
     @staticmethod
     def _forget(results: Any, key: str) -> None:
@@ -84,34 +66,8 @@ class StoreDecides(CachePolicy):
             storage._resolve_path(path).unlink(missing_ok=True)
 
 
-class ProgressArtifact:
-    """Shows the progress of a stage that lasts some seconds on the page of its run."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._artifact: UUID | None = None
-        self._due = time.monotonic() + PROGRESS_SECONDS
-
-    def __call__(
-        self, done: int, total: int | None, unit: str, metrics: Mapping[str, float] | None = None
-    ) -> None:
-        """Create or move the artifact, every few seconds at most."""
-        now = time.monotonic()
-        if total is None or now < self._due:
-            return
-        self._due = now + PROGRESS_SECONDS
-        percent = min(100.0, 100.0 * done / max(1, total))
-        shown = "".join(f", {name} {value:.3g}" for name, value in (metrics or {}).items())
-        text = f"{self.name}: {done:,}/{total:,} {unit}{shown}"
-        if self._artifact is None:
-            created = create_progress_artifact(progress=percent, description=text)
-            self._artifact = cast(UUID, created)
-        else:
-            update_progress_artifact(self._artifact, progress=percent, description=text)
-
-
-def as_task(stage: Stage, run: Runner) -> "Task[..., Ref]":
-    """The Prefect task of a stage within one pipeline run."""
+def as_task(stage: Stage, run: TaskRunner) -> "Task[..., Refs]":
+    """The Prefect task of a stage within one pipeline run; it makes the results of some shards."""
 
     @task(
         name=stage.name,
@@ -121,18 +77,33 @@ def as_task(stage: Stage, run: Runner) -> "Task[..., Ref]":
         persist_result=True,
         result_serializer="json",
         retries=stage.retries,
-        retry_delay_seconds=exponential_backoff(backoff_factor=2),
+        retry_delay_seconds=exponential_backoff(backoff_factor=stage.retry_seconds),
         retry_jitter_factor=0.5,
-        retry_condition_fn=_is_transient,
+        retry_condition_fn=_may_pass,
     )
-    def produce(config: Settings, inputs: Mapping[str, Input], shard: str | None) -> Ref:
-        progress = ProgressArtifact(f"{stage.name} {shard}" if shard else stage.name)
-        artifact = run.execute(stage, config, inputs, shard, progress)
-        return Ref(stage=artifact.stage, key=artifact.key)
+    def produce(work: Sequence[Work]) -> Refs:
+        try:
+            with ProgressArtifact(name_work(stage, work), len(work)) as progress:
+                return run.make(stage, work, progress)
+        except BaseException:
+            if not run.has_ended:
+                raise
+            transaction = get_transaction()
+            assert transaction
+            transaction.write_on_commit = False  # a cancelled task has nothing to cache
+            return cast(Refs, Cancelled(message="the run was ended"))
 
     return produce
 
 
-def _is_transient(task: "Task[..., Any]", task_run: TaskRun, state: State) -> bool:
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, TransientError)
+def name_work(stage: Stage, work: Sequence[Work]) -> str:
+    """What a task run is called: its stage and shards."""
+    first, last = work[0].shard, work[-1].shard
+    if first is None:
+        return stage.name
+    shards = first if len(work) == 1 else f"{first} to {last} ({len(work)} shards)"
+    return f"{stage.name} {shards}"
+
+
+def _may_pass(task: "Task[..., Any]", task_run: TaskRun, state: State) -> bool:
+    return is_transient(state.result(raise_on_failure=False))

@@ -1,34 +1,63 @@
 """One run of the pipeline: what its tasks share, and what is told to whoever watches."""
 
-import os
-import platform
-import subprocess
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from prefect.logging import get_run_logger
+
 from pipeline_data.artifact import Artifact, Counts
-from pipeline_data.errors import ArtifactError
+from pipeline_data.errors import ArtifactError, HeadwaterError
+from pipeline_data.faults import explain_fault
 from pipeline_data.settings import Settings
-from pipeline_data.sources import RawFile, list_raw_files
-from pipeline_data.sources.settings import FilesSource
-from pipeline_data.stage_run import Progress, silent
-from tasks.launch import Job, RoleArtifacts, Workers
-from tasks.observer import Observer
-from tasks.prefect_task import as_task
-from tasks.stage import Input, Ref, Stage, build_request, futures_in, narrow, scope_config
+from pipeline_data.stage_run import Progress
+from tasks.claims import claim
+from tasks.decision import Decision, explain_miss
+from tasks.launch import Workers
+from tasks.limits import NO_LIMITS, StageLimits
+from tasks.machine import machine_facts
+from tasks.observer import Observer, Position, log_path
+from tasks.past_results import PastResults
+from tasks.prefect_task import as_task, name_work
+from tasks.progress_artifact import ProgressArtifact
+from tasks.runner import Job as Asked
+from tasks.runner import Runner
+from tasks.selection import Selection, Slot
+from tasks.stage import (
+    Input,
+    Ref,
+    Refs,
+    Result,
+    Stage,
+    Work,
+    build_request,
+    narrow,
+    results_in,
+    scope_config,
+)
 from tasks.store import Request, Store
+from tasks.worker_process import Job
+
+NOT_SELECTED = object()
+"""Stands for the result of a stage that this run was not asked for."""
+MAX_TASK_RUNS = 100
+"""Most Prefect task runs of a stage; where there are more shards, several share one."""
 
 
-class PipelineRun:
-    """Store, workers, forced stages and observers of one run.
+class PipelineRun(Runner):
+    """Walks the graph with Prefect: a task run for each stage result, or for some shards of it.
 
     Args:
         home: folder of this installation; logs go to ``home/logs/<run>``.
-        force: names of stages that run even when the store has their result.
+        past: what earlier runs of the recipe made, to say what differs.
+        selection: stages to force.
+        wanted: the results to ask for; ``None`` for all.
+        limits: by stage, what one run of it may use.
+        max_task_runs: most task runs of a stage.
     """
 
     def __init__(
@@ -36,18 +65,40 @@ class PipelineRun:
         store: Store,
         home: Path,
         num_cores: int,
-        force: Sequence[str] = (),
+        past: PastResults | None = None,
+        selection: Selection | None = None,
+        wanted: frozenset[Slot] | None = None,
+        limits: Mapping[str, StageLimits] | None = None,
         observers: Sequence[Observer] = (),
+        max_task_runs: int = MAX_TASK_RUNS,
     ) -> None:
         self.name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
         self.store = store
+        self.home = home
         self.workers = Workers(num_cores)
+        self.past = past or PastResults(store, {})
+        self.selection = selection or Selection()
+        self.wanted = wanted
         self.observers = observers
+        self.max_task_runs = max_task_runs
         self.logs = home / "logs" / self.name
-        self.force = frozenset(force)
+        self.limits = limits or {}
+        self.decisions: dict[Slot, Decision] = {}
         self._futures: list[Any] = []
         self._optional: set[int] = set()
         self._needed: set[int] = set()
+        for observer in observers:
+            observer.opened(self.name, self.logs)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run was closed, so that what its tasks meet since is no failure."""
+        return self.workers.closed
+
+    @property
+    def num_task_runs(self) -> int:
+        """How many task runs were submitted to Prefect."""
+        return len(self._futures)
 
     def submit(
         self,
@@ -56,38 +107,36 @@ class PipelineRun:
         inputs: Mapping[str, Input] | None = None,
         shard: str | None = None,
     ) -> Any:
-        """Submit a stage to Prefect; returns the future of its :class:`Ref`."""
-        for observer in self.observers:
-            observer.planned(stage.name, shard)
-        self._needed.update(id(f) for value in (inputs or {}).values() for f in futures_in(value))
-        name = f"{stage.name} {shard}" if shard else stage.name
-        task = as_task(stage, self).with_options(
-            task_run_name=name, refresh_cache=self.is_forced(stage)
-        )
-        future = task.submit(config, dict(inputs or {}), shard)
-        self._futures.append(future)
-        return future
+        """Submit a stage to Prefect; returns its :class:`Result` to come."""
+        if not self._is_wanted(stage, shard):
+            return NOT_SELECTED
+        return Result(self._submit(stage, [Work(config, dict(inputs or {}), shard)]), shard)
 
-    def list_files(self, source: FilesSource) -> list[RawFile]:
-        """The raw files of a source, as they are now."""
-        return list_raw_files(source)
+    def map(self, stage: Stage, jobs: Mapping[str, Asked]) -> dict[str, Any]:
+        """Submit a stage for many shards, several to a task run where there are too many."""
+        work = [
+            Work(config, dict(inputs), shard)
+            for shard, (config, inputs) in jobs.items()
+            if self._is_wanted(stage, shard)
+        ]
+        results: dict[str, Any] = dict.fromkeys(jobs, NOT_SELECTED)
+        size = -(-len(work) // self.max_task_runs)
+        for start in range(0, len(work), max(1, size)):
+            group = work[start : start + size]
+            future = self._submit(stage, group)
+            results |= {item.shard: Result(future, item.shard) for item in group if item.shard}
+        return results
 
-    def adopt(self, file: RawFile) -> Artifact:
-        """A raw file that lies where its owner put it, as an artefact."""
-        return self.store.adopt(Path(file.path), file.relative)
+    def succeeded(self, result: Any) -> bool:
+        """Wait for a result that the run can do without; whether it came.
 
-    def adopt_folder(self, folder: str, only: Sequence[str] = ()) -> Artifact:
-        """The files of a folder that lies where its owner put it, as one artefact."""
-        return self.store.adopt_folder(Path(folder), only)
-
-    def succeeded(self, future: Any) -> bool:
-        """Wait for a task that the run can do without; whether it came to a result.
-
-        A task whose result another one was given is not one of those, whoever asks.
+        One that another stage was given is not one of those, whoever asks.
         """
-        self._optional.add(id(future))
-        future.wait()
-        return bool(future.state.is_completed())
+        if result is NOT_SELECTED:
+            return True
+        self._optional.add(id(result.task))
+        result.task.wait()
+        return bool(result.task.state.is_completed())
 
     def skip(self, what: str, why: str) -> None:
         """Go on without something, and say so."""
@@ -108,95 +157,106 @@ class PipelineRun:
             if failed and id(future) not in dispensable:
                 future.state.result(raise_on_failure=True)
 
-    def is_forced(self, stage: Stage) -> bool:
-        """Whether the user asked for this stage to run in any case."""
-        return stage.name in self.force
-
-    def request(
-        self, stage: Stage, config: Settings, inputs: Mapping[str, Input], shard: str | None
-    ) -> Request:
-        """What a stage is asked for, its inputs being resolved references."""
-        roles = {role: narrow(value, self.load) for role, value in inputs.items()}
-        return build_request(stage, self._scope(stage, config, inputs), roles, shard)
-
-    def reused(self, stage: Stage, shard: str | None, artifact: Artifact) -> None:
-        """Tell the observers of a hit."""
-        for observer in self.observers:
-            observer.reused(stage.name, shard, artifact)
-
-    def execute(
-        self,
-        stage: Stage,
-        config: Settings,
-        inputs: Mapping[str, Input],
-        shard: str | None,
-        progress: Progress = silent,
-    ) -> Artifact:
-        """Run a stage function in a worker and commit what it made; ``progress`` hears of it too.
-
-        Raises:
-            HeadwaterError: as the stage raised it.
-        """
-        roles = {role: narrow(value, self._open) for role, value in inputs.items()}
-        config = self._scope(stage, config, inputs)
-        request = build_request(stage, config, roles, shard)
-        try:
-            artifact = self._produce(stage, config, roles, request, progress)
-        except BaseException as error:
-            for observer in self.observers:
-                observer.failed(stage.name, shard, error)
-            raise
-        for observer in self.observers:
-            observer.executed(stage.name, shard, artifact)
-        return artifact
-
-    def load(self, ref: Ref) -> Artifact:
-        """The artefact behind a task's result.
+    def artifact(self, result: Result) -> Artifact:
+        """What came of a stage, once its task has ended.
 
         Raises:
             ArtifactError: its record is gone.
         """
-        artifact = self.store.load(ref.stage, ref.key)
-        if artifact is None:
-            raise ArtifactError(f"the record of {ref.stage} is gone from the store: run again")
-        return artifact
-
-    def _open(self, ref: Ref) -> Artifact:
-        return self.store.fetch(self.load(ref))
-
-    def _scope(self, stage: Stage, config: Settings, inputs: Mapping[str, Input]) -> Settings:
-        def open_input(role: str) -> Artifact:
-            artifact = narrow(inputs[role], self._open)
-            assert isinstance(artifact, Artifact)
-            return artifact
-
-        return scope_config(stage, config, open_input)
+        return self._load(replace(result, task=result.task.result()).ref())
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes, and the wait for what another run is making."""
         self.workers.close()
 
-    def _produce(
-        self,
-        stage: Stage,
-        config: Settings,
-        roles: RoleArtifacts,
-        request: Request,
-        progress: Progress,
-    ) -> Artifact:
+    def look_up(self, stage: Stage, work: Sequence[Work]) -> tuple[list[str], Refs | None]:
+        """The keys of what a task is to make; and the results, if the store has all of them."""
+        requests = [self._request(stage, item) for item in work]
+        found: list[Artifact] = []
+        for request in requests:
+            forced = self.selection.forces(stage.name, request.shard)
+            artifact = None if forced else self.store.find(request)
+            if artifact is None:
+                return [request.key for request in requests], None
+            found.append(artifact)
+        for artifact in found:
+            self._reuse(artifact)
+        return [request.key for request in requests], _refs(found)
+
+    def make(self, stage: Stage, work: Sequence[Work], progress: ProgressArtifact) -> Refs:
+        """The results of a task, each from the store or made in a worker.
+
+        Raises:
+            HeadwaterError: as a stage raised it.
+        """
+        return _refs([self._make(stage, item, progress) for item in work])
+
+    def _is_wanted(self, stage: Stage, shard: str | None) -> bool:
+        wanted = self.wanted is None or (stage.name, shard) in self.wanted
+        for observer in self.observers if wanted else ():
+            observer.planned(stage.name, shard)
+        return wanted
+
+    def _submit(self, stage: Stage, work: Sequence[Work]) -> Any:
+        results = (r for item in work for value in item.inputs.values() for r in results_in(value))
+        self._needed.update(id(result.task) for result in results)
+        forced = any(self.selection.forces(stage.name, item.shard) for item in work)
+        task = as_task(stage, self).with_options(
+            task_run_name=name_work(stage, work), refresh_cache=forced
+        )
+        future = task.submit(work)
+        self._futures.append(future)
+        return future
+
+    def _make(self, stage: Stage, work: Work, progress: ProgressArtifact) -> Artifact:
+        request = self._request(stage, work)
+        with claim(self.store.claims, request.key, lambda: self.has_ended):
+            forced = self.selection.forces(stage.name, work.shard)
+            artifact = None if forced else self.store.find(request)
+            if artifact is not None:
+                progress.reuse()
+                self._reuse(artifact)
+                return artifact
+            previous = self.past.artifact(stage.name, work.shard)
+            reason = "forced" if forced else explain_miss(self.store, request, previous)
+            decision = Decision(stage.name, work.shard, "run", reason)
+            self._decide(decision)
+            get_run_logger().info("%s: %s", work.shard or stage.name, reason)
+            try:
+                artifact = self._produce(stage, work, request, progress.of(work.shard))
+            except Exception as error:
+                known = isinstance(error, HeadwaterError)
+                told = error if known else explain_fault(error, self.home) or error
+                for observer in () if self.has_ended else self.observers:
+                    observer.failed(stage.name, work.shard, told)
+                if told is error:
+                    raise
+                raise told from error
+        progress.execute(work.shard)
+        self._decide(_completed(decision, artifact))
+        for observer in self.observers:
+            observer.executed(stage.name, work.shard, artifact)
+        return artifact
+
+    def _produce(self, stage: Stage, work: Work, request: Request, progress: Progress) -> Artifact:
+        roles = {role: narrow(value, self._open) for role, value in work.inputs.items()}
+        config = self._scope(stage, work)
+        checkpoints = self.home / "checkpoints" / stage.name / request.key[:24]
         facts: dict[str, Any] = {"run": self.name, **machine_facts()}
 
         def write(out: Path) -> Counts:
-            job = Job(
-                function=stage.function,
-                config=config,
-                inputs=roles,
-                out=out,
-                log=self.logs / f"{stage.name}{'-' + request.shard if request.shard else ''}.log",
-                threads=self.workers.cores.total if stage.all_cores else 1,
-            )
             counts, seconds = self.workers.run(
-                job,
+                Job(
+                    stage=stage.name,
+                    function=stage.function,
+                    config=config,
+                    inputs=roles,
+                    out=out,
+                    log=log_path(self.logs, stage.name, request.shard),
+                    threads=self.workers.cores.total if stage.all_cores else 1,
+                    checkpoints=checkpoints,
+                    limits=self.limits.get(stage.name, NO_LIMITS),
+                ),
                 lambda: self._tell_started(stage, request.shard),
                 self._progress(stage, request.shard, progress),
             )
@@ -204,7 +264,43 @@ class PipelineRun:
             facts["created"] = datetime.now(UTC).isoformat(timespec="seconds")
             return counts
 
-        return self.store.produce(request, write, facts)
+        self.store.clear_attempts(request)
+        artifact = self.store.produce(request, write, facts)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return artifact
+
+    def _reuse(self, artifact: Artifact) -> None:
+        row = self.past.rows.get((artifact.stage, artifact.shard))
+        same = row is None or row.key == artifact.key
+        reason = "unchanged" if same else "the store has it from an earlier run"
+        decision = Decision(artifact.stage, artifact.shard, "reuse", reason)
+        self._decide(_completed(decision, artifact))
+        for observer in self.observers:
+            observer.reused(artifact.stage, artifact.shard, artifact)
+
+    def _decide(self, decision: Decision) -> None:
+        self.decisions[decision.stage, decision.shard] = decision
+
+    def _request(self, stage: Stage, work: Work) -> Request:
+        roles = {role: narrow(value, self._load) for role, value in work.inputs.items()}
+        return build_request(stage, self._scope(stage, work), roles, work.shard)
+
+    def _scope(self, stage: Stage, work: Work) -> Settings:
+        def open_input(role: str) -> Artifact:
+            artifact = narrow(work.inputs[role], self._open)
+            assert isinstance(artifact, Artifact)
+            return artifact
+
+        return scope_config(stage, work.config, open_input)
+
+    def _load(self, ref: Ref) -> Artifact:
+        artifact = self.store.load(ref.stage, ref.key)
+        if artifact is None:
+            raise ArtifactError(f"the record of {ref.stage} is gone from the store: run again")
+        return artifact
+
+    def _open(self, ref: Ref) -> Artifact:
+        return self.store.fetch(self._load(ref))
 
     def _tell_started(self, stage: Stage, shard: str | None) -> None:
         for observer in self.observers:
@@ -215,33 +311,16 @@ class PipelineRun:
             done: int, total: int | None, unit: str, metrics: Mapping[str, float] | None = None
         ) -> None:
             progress(done, total, unit, metrics)
+            position = Position(done, total, unit, metrics or {})
             for observer in self.observers:
-                observer.progressed(stage.name, shard, done, total, unit, metrics or {})
+                observer.progressed(stage.name, shard, position)
 
         return report
 
 
-@cache
-def machine_facts() -> dict[str, Any]:
-    """What made a result besides its inputs: code, machine, cores."""
-    return {
-        "commit": _code_commit(),
-        "machine": platform.platform(),
-        "cores": os.cpu_count() or 1,
-    }
+def _completed(decision: Decision, artifact: Artifact) -> Decision:
+    return replace(decision, key=artifact.key, seconds=artifact.facts.get("seconds"))
 
 
-def _code_commit() -> str:
-    """The commit of the code that runs, with ``+dirty`` when it was changed; or ``unknown``."""
-    root = Path(__file__).resolve().parent.parent
-    git = ["git", "-C", str(root)]
-    try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changes = subprocess.run(
-            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit}+dirty" if changes else commit
+def _refs(artifacts: Sequence[Artifact]) -> Refs:
+    return Refs(shards={a.shard or "": Ref(stage=a.stage, key=a.key) for a in artifacts})

@@ -1,6 +1,6 @@
 """What a stage is, how its inputs are written down, and what it is asked for."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,7 +23,8 @@ class Stage:
         sharded: its top-level folders are shards with digests of their own.
         all_cores: gets every core, and so runs alone.
         measures: the stage whose result this one measures on held-out data.
-        retries: how often a :class:`TransientError` is tried again, with growing delays.
+        retries: how often it is tried again after what may pass: an absent network, a full disk.
+        retry_seconds: the first delay before that, doubled each time, give or take a half.
         scope: ``module:function`` that reduces the config to what concerns the inputs, before
             the key is made; it gets the config and a function from role to artefact. A setting
             that cannot touch a shard then leaves that shard's result as it is.
@@ -35,7 +36,8 @@ class Stage:
     sharded: bool = False
     all_cores: bool = False
     measures: str | None = None
-    retries: int = 0
+    retries: int = 2
+    retry_seconds: float = 2.0
     scope: str | None = None
 
 
@@ -46,6 +48,30 @@ class Ref(BaseModel, frozen=True):
     key: str
 
 
+class Refs(BaseModel, frozen=True):
+    """What a Prefect task made: an artefact a shard, or the one of a stage without shards."""
+
+    shards: dict[str, Ref]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A stage result to come: that of one shard of the Prefect task which makes it.
+
+    Attributes:
+        task: the task's future; Prefect puts its :class:`Refs` there for the tasks that need it.
+    """
+
+    task: Any
+    shard: str | None
+
+    def ref(self) -> Ref:
+        """The reference, once the task has ended."""
+        refs = self.task
+        assert isinstance(refs, Refs)
+        return refs.shards[self.shard or ""]
+
+
 @dataclass(frozen=True)
 class Part:
     """One shard of an artefact (or of a task's result still to come) as an input."""
@@ -54,8 +80,17 @@ class Part:
     shard: str
 
 
+@dataclass(frozen=True)
+class Work:
+    """One stage result that a task is to make."""
+
+    config: Settings
+    inputs: Mapping[str, "Input"]
+    shard: str | None
+
+
 Input: TypeAlias = Any
-"""An Artifact, a Ref, a Part, a Prefect future of a Ref, or a list of these."""
+"""An Artifact, a Result, a Part of either, or a list of these."""
 
 
 def scope_config(stage: Stage, config: Settings, open_input: Callable[[str], Artifact]) -> Settings:
@@ -66,15 +101,15 @@ def scope_config(stage: Stage, config: Settings, open_input: Callable[[str], Art
     return scoped
 
 
-def futures_in(value: Input) -> Iterator[Any]:
+def results_in(value: Input) -> Iterator[Result]:
     """The results to come within an input."""
     if isinstance(value, Part):
-        yield from futures_in(value.artifact)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from futures_in(item)
-    elif not isinstance(value, (Artifact, Ref)):
+        yield from results_in(value.artifact)
+    elif isinstance(value, Result):
         yield value
+    elif not isinstance(value, Artifact):
+        for item in value:
+            yield from results_in(item)
 
 
 def build_request(
@@ -98,11 +133,11 @@ def build_request(
 
 
 def narrow(value: Any, load: Callable[[Ref], Artifact]) -> Artifact | Sequence[Artifact]:
-    """The artefacts behind a resolved input: references loaded, parts taken."""
+    """The artefacts behind an input whose results have come: references loaded, parts taken."""
     if isinstance(value, Artifact):
         return value
-    if isinstance(value, Ref):
-        return load(value)
+    if isinstance(value, Result):
+        return load(value.ref())
     if isinstance(value, Part):
         whole = narrow(value.artifact, load)
         assert isinstance(whole, Artifact)

@@ -12,7 +12,7 @@ STAGES = {
         Stage("download", "pipeline_data.sources.download:run", retries=3),
         Stage("fetch", "pipeline_data.sources.fetch:run", retries=3),
         Stage("site", "pipeline_data.sources.site:run"),
-        Stage("crawl", "pipeline_data.sources.crawl:run", sharded=True, retries=2),
+        Stage("crawl", "pipeline_data.sources.crawl:run", sharded=True, retries=3),
         Stage("ingest", "pipeline_data.sources.ingest:run", sharded=True),
         Stage("dataset", "pipeline_data.sources.dataset:run", sharded=True, retries=3),
         Stage("curriculum", "pipeline_data.curriculum.curriculum:run", sharded=True),

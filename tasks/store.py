@@ -34,6 +34,7 @@ from pipeline_data.artifact import (
 )
 from pipeline_data.errors import ArtifactError, SourceError
 from pipeline_data.settings import fingerprint
+from tasks.remembered_hash import remembered_hash
 
 EXTERNAL = "file"
 """The stage name of a raw file that lies where its owner put it."""
@@ -71,6 +72,8 @@ class Store:
             self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
         )
         self.cache = cache
+        self.claims = Path(self.root, ".claims") if self.is_local else cache / "claims"
+        """Where runs on this machine claim what they are making."""
 
     def find(self, request: Request) -> Artifact | None:
         """The finished artefact for a request, if it is sound.
@@ -79,9 +82,11 @@ class Store:
         have its hash; :meth:`damage` reads every byte.
         """
         artifact = self.load(request.stage, request.key)
-        if artifact is None or self._missing(artifact) or self._touched(artifact):
-            return None
-        return artifact
+        return None if artifact is None or self.flaws(artifact) else artifact
+
+    def flaws(self, artifact: Artifact) -> list[str]:
+        """What is wrong with an artefact as far as sizes and times tell: a line a file."""
+        return self._missing(artifact) or self._touched(artifact)
 
     def load(self, stage: str, key: str) -> Artifact | None:
         """The record for a key as it stands, files unchecked; nothing when there is none."""
@@ -102,7 +107,7 @@ class Store:
         An existing sound artefact with the same content stays as it is, so a forced rerun
         that changes nothing changes nothing. ``facts`` is read after ``write`` returns.
         """
-        attempt = uuid.uuid4().hex[:12]
+        attempt = f"{_machine()}-{uuid.uuid4().hex[:12]}"
         directory = self._attempt_directory(request, attempt)
         directory.mkdir(parents=True)
         try:
@@ -126,6 +131,18 @@ class Store:
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
+
+    def clear_attempts(self, request: Request) -> None:
+        """Delete what killed attempts at a request left; for whoever has the claim on it.
+
+        Those of other machines, which know nothing of the claim, stay.
+        """
+        recorded = self.load(request.stage, request.key)
+        kept = recorded.directory.name if recorded else None
+        folder = Path(self._key_path(request.stage, request.key))
+        for path in folder.glob(f"{_machine()}-*") if self.is_local else ():
+            if path.name != kept:
+                shutil.rmtree(path, ignore_errors=True)
 
     def adopt(self, path: Path, relative: str) -> Artifact:
         """Record a raw file where it lies.
@@ -151,8 +168,9 @@ class Store:
         return self._adopt(folder, wanted)
 
     def _adopt(self, folder: Path, names: Sequence[str]) -> Artifact:
+        memory = self.cache / "hashes"
         files = tuple(
-            FileRecord(name, self._remembered_hash(folder / name), (folder / name).stat().st_size)
+            FileRecord(name, remembered_hash(folder / name, memory), (folder / name).stat().st_size)
             for name in names
         )
         contents = [[file.path, file.sha256] for file in files]
@@ -356,18 +374,7 @@ class Store:
         temporary.write_bytes(data)
         temporary.replace(target)
 
-    def _remembered_hash(self, path: Path) -> str:
-        """The file's SHA-256, remembered by size and modification time."""
-        stat = path.stat()
-        memory = self.cache / "hashes" / f"{fingerprint(str(path.resolve()))[:24]}.json"
-        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        if memory.is_file():
-            known = json.loads(memory.read_bytes())
-            if known["stamp"] == stamp:
-                return str(known["sha256"])
-        sha256 = hash_file(path)
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = memory.with_name(f".{memory.name}.{uuid.uuid4().hex[:8]}")
-        temporary.write_text(json.dumps({"stamp": stamp, "sha256": sha256}))
-        temporary.replace(memory)
-        return sha256
+
+def _machine() -> str:
+    """A short name of this machine."""
+    return fingerprint(uuid.getnode())[:6]

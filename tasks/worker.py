@@ -1,14 +1,16 @@
-"""The process that runs stage functions: ``python -m tasks.worker LOG_FOLDER``.
+"""The process that runs stage functions: ``python -m tasks.worker``.
 
 It reads one job a line from standard input and answers in lines on what was standard
 output, while everything that libraries print goes to the stage's log file. When its parent dies, by
-whatever signal, standard input ends and so does the worker.
+whatever signal, standard input ends and so does the worker, with all that it started.
 """
 
+import contextlib
 import importlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -18,7 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline_data.artifact import Artifact, from_record
-from pipeline_data.errors import HeadwaterError
+from pipeline_data.errors import HeadwaterError, StageError
+from pipeline_data.faults import explain_fault
 from pipeline_data.stage_run import Inputs, Runtime
 
 PROGRESS_SECONDS = 0.2
@@ -73,41 +76,69 @@ def _answer(answers: IO[str], message: Mapping[str, Any]) -> None:
 
 def _run(job: Mapping[str, Any], answers: IO[str]) -> None:
     started_cpu = time.process_time()
+    out, checkpoints = Path(job["out"]), job["checkpoints"] and Path(job["checkpoints"])
     try:
+        _print_to(job["log"])
+        if checkpoints:
+            checkpoints.mkdir(parents=True, exist_ok=True)
         run = import_name(job["function"])
         config = import_name(job["config_class"]).model_validate_json(job["config"])
-        runtime = Runtime(threads=job["threads"], progress=_ProgressLines(answers))
-        counts = run(config, _load_inputs(job["inputs"]), Path(job["out"]), runtime)
+        runtime = Runtime(
+            threads=job["threads"], progress=_ProgressLines(answers), checkpoints=checkpoints
+        )
+        counts = run(config, _load_inputs(job["inputs"]), out, runtime)
     except Exception as error:
-        traceback.print_exc()
-        known = isinstance(error, HeadwaterError)
-        text = str(error) if known else f"{type(error).__name__}: {error}"
-        _answer(answers, {"error": text, "type": type(error).__name__ if known else "StageError"})
+        with contextlib.suppress(OSError):  # the log's disk may be the one that is full
+            traceback.print_exc()
+        explained = _explain(error, *([out, checkpoints] if checkpoints else [out]))
+        _answer(answers, {"error": str(explained), "type": type(explained).__name__})
     else:
         cpu_seconds = time.process_time() - started_cpu
         _answer(answers, {"counts": counts, "cpu_seconds": cpu_seconds})
 
 
+def _explain(error: Exception, *folders: Path) -> HeadwaterError:
+    """The error for people: as it was raised for them, a fault of the machine, or a crash."""
+    if isinstance(error, HeadwaterError):
+        return error
+    fault = explain_fault(error, *folders)
+    return fault or StageError(f"{type(error).__name__}: {error}")
+
+
+def _print_to(path: str) -> None:
+    """Send standard output and standard error to a file, those of libraries in C as well."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+
+
 def _read_jobs(jobs: "queue.SimpleQueue[dict[str, Any]]") -> None:
     for line in sys.stdin:
         jobs.put(json.loads(line))
-    os._exit(1)  # the parent is gone: whatever is being made is no longer wanted
+    # The parent is gone: whatever is being made is no longer wanted.
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _volunteer() -> None:
+    """Where the system must kill a process for its memory, let it be this one, not the run's."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def main() -> None:
     """Serve jobs until the parent goes away."""
+    _volunteer()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     while True:
-        job = jobs.get()
-        log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
-        _run(job, answers)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _run(jobs.get(), answers)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
 
 
 if __name__ == "__main__":

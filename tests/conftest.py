@@ -42,13 +42,17 @@ def prefect_server() -> Iterator[str]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
     log = (_SESSION / "prefect-server.log").open("w")
     server = subprocess.Popen(
         [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
          "--port", str(port)],
         stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        env=os.environ | {
+            "PREFECT_SERVER_UI_API_URL": url,  # or its pages ask port 4200
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        },
     )  # fmt: skip
-    url = f"http://127.0.0.1:{port}/api"
     try:
         _wait_for(f"{url}/health", server)
         os.environ["PREFECT_API_URL"] = url

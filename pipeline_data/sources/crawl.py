@@ -16,7 +16,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from pipeline_data.artifact import Counts
-from pipeline_data.errors import SourceError, TransientError
+from pipeline_data.errors import SourceError, UnreachableError
+from pipeline_data.faults import full_disk
 from pipeline_data.formats import read_jsonl
 from pipeline_data.sources.server import serve_site
 from pipeline_data.sources.settings import CrawlConfig
@@ -31,7 +32,8 @@ def run(config: CrawlConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Cou
     """Crawl into ``out``; returns how many pages were kept, and how many refused for what.
 
     Raises:
-        TransientError: no page came, as the network or the server failed.
+        UnreachableError: no page came, as the network or the server failed.
+        TransientError: the disk is full.
         SourceError: no page came for another reason, or the crawler broke.
     """
     site = inputs.optional("site")
@@ -85,7 +87,8 @@ def _spawn(
                 process.terminate()
                 raise
         if process.returncode != 0 or not (out / REFUSED).exists():
-            raise SourceError(_last_words(process.returncode, errors, out / LOG))
+            error = SourceError(_last_words(process.returncode, errors, out / LOG))
+            raise full_disk(error, out) or error
 
 
 def _last_words(exit_code: int, *logs: Path) -> str:
@@ -101,7 +104,7 @@ def _explain_nothing(config: CrawlConfig, refused: list[dict[str, str]]) -> Sour
     start = config.start_urls[0]
     line = f"no page of {start} could be had ({listed})"
     if any(_may_pass(row) for row in refused):
-        return TransientError(f"{line}; check that the server runs, and try again")
+        return UnreachableError(f"{line}; check that the server runs, and try again")
     return SourceError(f"{line}; correct the source's start_urls or its limits")
 
 

@@ -21,7 +21,8 @@ import pyarrow.dataset as pads
 from jinja2 import Template
 
 from pipeline_data.artifact import Counts
-from pipeline_data.errors import SourceError, TransientError
+from pipeline_data.errors import SourceError, UnreachableError
+from pipeline_data.faults import full_disk
 from pipeline_data.formats import DROPPED, open_table
 from pipeline_data.sources.raw.reader import RECORDS
 from pipeline_data.sources.raw.table import find_value
@@ -43,7 +44,8 @@ def run(config: DatasetConfig, inputs: Inputs, out: Path, runtime: Runtime) -> C
 
     Raises:
         SourceError: there is no such dataset, configuration, split or field, or it is damaged.
-        TransientError: the hub cannot be reached.
+        UnreachableError: the hub cannot be reached.
+        TransientError: the disk is full.
         RecipeError: the template is not valid.
     """
     template = compile_template(config.template, "template") if config.template else None
@@ -187,9 +189,10 @@ def _read_rows(
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         kind = SourceError
         if folder is None and isinstance(error, ConnectionError | TimeoutError):
-            kind = TransientError
+            kind = UnreachableError
         place = f"after row {num_rows}" if num_rows else "at all"
-        raise kind(f"{config.dataset} cannot be read {place} ({reason})") from error
+        line = f"{config.dataset} cannot be read {place} ({reason})"
+        raise full_disk(error, scratch) or kind(line) from error
 
 
 def _open_split(

@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 
 from pipeline_data.artifact import Counts, hash_file
-from pipeline_data.errors import SourceError, TransientError
+from pipeline_data.errors import SourceError, UnreachableError
+from pipeline_data.faults import full_disk
 from pipeline_data.sources.settings import DownloadConfig
 from pipeline_data.stage_run import Inputs, Runtime
 
@@ -43,7 +44,8 @@ def run(config: DownloadConfig, inputs: Inputs, out: Path, runtime: Runtime) -> 
     """Put the pinned file into ``out`` as ``name-version.suffix``; no inputs.
 
     Raises:
-        TransientError: the registry cannot be reached now.
+        UnreachableError: the registry cannot be reached now.
+        TransientError: the disk is full.
         SourceError: there is no such file, or its hash is another.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,8 @@ def _fetch(config: DownloadConfig, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = sorted(files.iterdir()) if files.is_dir() else []
     if done.returncode != 0 or len(found) != 1:
-        raise _explain(config.package, done.stdout + done.stderr)
+        log = done.stdout + done.stderr
+        raise full_disk(SourceError(log), folder) or _explain(config.package, log)
     return found[0]
 
 
@@ -131,7 +134,7 @@ def _explain(package: str, log: str) -> SourceError:
             "recipe's sha256 only if you trust the new file"
         )
     if any(sign in low for sign in _NETWORK_SIGNS):
-        return TransientError(
+        return UnreachableError(
             f"{package}: the package registry cannot be reached now; try again, or put the file "
             f"into the folder that {CACHE_VARIABLE} names"
         )

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import fsspec
 
 from pipeline_data.artifact import Counts
-from pipeline_data.errors import SourceError, TransientError
+from pipeline_data.errors import SourceError, UnreachableError
+from pipeline_data.faults import full_disk
 from pipeline_data.sources.settings import FetchConfig
 from pipeline_data.stage_run import Inputs, Runtime
 
@@ -22,7 +23,8 @@ def run(config: FetchConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Cou
 
     Raises:
         SourceError: there is no such file, or it may not be read.
-        TransientError: it cannot be had now.
+        UnreachableError: it cannot be had now.
+        TransientError: the disk is full.
     """
     relative = config.relative or urlsplit(config.url).path.rsplit("/", 1)[-1] or "file"
     path = out / relative
@@ -43,7 +45,7 @@ def run(config: FetchConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Cou
             f"{config.url} is not there or may not be read; correct the source's paths"
         ) from error
     except Exception as error:  # each file system has errors of its own
-        raise TransientError(
+        raise full_disk(error, out) or UnreachableError(
             f"{config.url} cannot be fetched now ({type(error).__name__}); try again"
         ) from error
     return {"num_bytes": num_bytes}

@@ -13,7 +13,7 @@ from flows.recipe import Recipe
 from flows.sql import CORPUS, open_corpus, query_corpus
 from pipeline_data.errors import SourceError
 from tasks.store import Store
-from tests.flows.direct_run import DirectRun, corpus_recipe
+from tests.flows.recorded_run import RecordedRun, corpus_recipe
 from tests.pipeline_data.corpus.material import make_text
 
 
@@ -41,8 +41,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "notes"
 
 
-def build(store: Store, recipe: Recipe) -> tuple[DirectRun, Corpus]:
-    run = DirectRun(store)
+def build(store: Store, recipe: Recipe) -> tuple[RecordedRun, Corpus]:
+    run = RecordedRun(store)
     corpus = build_corpus(run, recipe)
     store.point(CORPUS, corpus.report)
     return run, corpus

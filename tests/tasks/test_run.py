@@ -1,8 +1,10 @@
 """Stages as Prefect tasks, against a real server, with real worker processes."""
 
+import re
 import shutil
 import time
-from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,18 +14,19 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
-from prefect.futures import PrefectFuture
 
 from pipeline_data.artifact import Artifact
 from pipeline_data.errors import HeadwaterError, SourceError, StageError
-from tasks.observer import Observer
-from tasks.run import PipelineRun
+from tasks.observer import Observer, Position
+from tasks.run import NOT_SELECTED, PipelineRun
+from tasks.selection import Selection
 from tasks.stage import Part, Stage
 from tasks.store import Store
 from tests.tasks.toy_stages import NumberConfig
 
 TOYS = "tests.tasks.toy_stages"
 NUMBERS = Stage("numbers", f"{TOYS}:numbers", sharded=True)
+NUMBER = Stage("number", f"{TOYS}:number")
 PARITY = Stage("parity", f"{TOYS}:parity")
 TOTAL = Stage("total", f"{TOYS}:total", all_cores=True)
 
@@ -43,16 +46,8 @@ class Events(Observer):
     def started(self, stage: str, shard: str | None) -> None:
         self.seen.append(f"started {stage} {shard}")
 
-    def progressed(
-        self,
-        stage: str,
-        shard: str | None,
-        done: int,
-        total: int | None,
-        unit: str,
-        metrics: Mapping[str, float],
-    ) -> None:
-        self.metrics.update(metrics)
+    def progressed(self, stage: str, shard: str | None, position: Position) -> None:
+        self.metrics.update(position.metrics)
 
     def executed(self, stage: str, shard: str | None, artifact: Artifact) -> None:
         self.seen.append(f"executed {stage} {shard}")
@@ -76,11 +71,12 @@ class Pipeline:
 
     def __call__(self, value: int = 1, force: tuple[str, ...] = ()) -> tuple[Events, str]:
         events = Events()
-        run = PipelineRun(self.store, self.home, 2, force, [events])
+        selection = Selection(force=frozenset(force))
+        run = PipelineRun(self.store, self.home, 2, selection=selection, observers=[events])
         config = NumberConfig(value=value)
 
         @flow(name="toy")
-        def toy() -> PrefectFuture[object]:
+        def toy() -> str:
             made = run.submit(NUMBERS, config)
             parities = [
                 run.submit(PARITY, NumberConfig(), {"number": Part(made, shard)}, shard)
@@ -88,13 +84,12 @@ class Pipeline:
             ]
             result = run.submit(TOTAL, NumberConfig(), {"parities": parities})
             run.wait()
-            return result.result()
+            return run.artifact(result).path("total.txt").read_text()
 
         try:
-            ref = toy()
+            return events, toy()
         finally:
             run.close()
-        return events, run.load(ref).path("total.txt").read_text()
 
 
 @pytest.fixture
@@ -138,7 +133,7 @@ def test_a_setting_reruns_only_the_shards_it_concerns(tmp_path: Path, where: str
 
     def executed(*blocked: int) -> list[str]:
         events = Events()
-        run = PipelineRun(store, tmp_path, 2, (), [events])
+        run = PipelineRun(store, tmp_path, 2, observers=[events])
 
         @flow(name="scoped")
         def scoped() -> None:
@@ -159,6 +154,94 @@ def test_a_setting_reruns_only_the_shards_it_concerns(tmp_path: Path, where: str
     assert executed(99) == []
     assert executed(99, 7) == ["gate b"]
     assert executed(1, 7) == ["gate a"]
+
+
+def test_many_shards_share_task_runs_and_stay_results_of_their_own(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"), tmp_path / "cache")
+    names = [f"s{number}" for number in range(7)]
+
+    def run_all(changed: str = "") -> tuple[Events, str, int]:
+        events = Events()
+        run = PipelineRun(store, tmp_path, 2, observers=[events], max_task_runs=3)
+
+        @flow(name="batched")
+        def batched() -> str:
+            made = run.map(
+                NUMBER, {name: (NumberConfig(value=2 + (name == changed)), {}) for name in names}
+            )
+            parities = run.map(
+                PARITY, {name: (NumberConfig(), {"number": made[name]}) for name in names}
+            )
+            total = run.submit(TOTAL, NumberConfig(), {"parities": list(parities.values())})
+            run.wait()
+            return run.artifact(total).path("total.txt").read_text()
+
+        try:
+            return events, batched(), run.num_task_runs
+        finally:
+            run.close()
+
+    events, total, num_task_runs = run_all()
+    assert (total, num_task_runs) == ("0", 7)  # 3 + 3 + 1
+    assert len(events.of("executed")) == 15
+    events, total, _ = run_all(changed="s4")
+    assert total == "1"
+    assert events.of("executed") == ["number s4", "parity s4", "total None"]
+    tasks = task_runs_of_last_flow_run(num_tasks=7)
+    assert tasks["number s0 to s2 (3 shards)"].state_name == "Cached"
+    assert tasks["number s3 to s5 (3 shards)"].state_name == "Completed"
+    parents = {x.id for x in tasks["parity s3 to s5 (3 shards)"].task_inputs["work"]}
+    assert parents == {tasks["number s3 to s5 (3 shards)"].id}
+
+
+def test_a_run_is_no_wider_than_what_it_is_asked_for(tmp_path: Path) -> None:
+    events = Events()
+    store = Store(str(tmp_path / "store"), tmp_path / "cache")
+    wanted = frozenset({("numbers", None), ("parity", "b")})
+    run = PipelineRun(store, tmp_path, 2, wanted=wanted, observers=[events])
+
+    @flow(name="narrow")
+    def narrow() -> None:
+        made = run.submit(NUMBERS, NumberConfig())
+        parities = [
+            run.submit(PARITY, NumberConfig(), {"number": Part(made, shard)}, shard)
+            for shard in ("a", "b")
+        ]
+        assert run.submit(TOTAL, NumberConfig(), {"parities": parities}) is NOT_SELECTED
+        run.wait()
+
+    try:
+        narrow()
+    finally:
+        run.close()
+    assert events.of("executed") == ["numbers None", "parity b"]
+    reasons = {slot: decision.reason for slot, decision in run.decisions.items()}
+    assert reasons == dict.fromkeys(wanted, "no earlier result")
+
+
+def test_two_runs_at_once_make_each_result_once(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"), tmp_path / "cache")
+    slow = Stage("slow", f"{TOYS}:slow")
+    both = [Events(), Events()]
+
+    def run_one_of_two(events: Events) -> None:
+        run = PipelineRun(store, tmp_path, 1, observers=[events])
+
+        @flow(name="twin")
+        def twin() -> None:
+            run.submit(slow, NumberConfig())
+            run.wait()
+
+        try:
+            twin()
+        finally:
+            run.close()
+
+    with ThreadPoolExecutor(2) as pool:  # a thread knows the server by the context it gets
+        contexts = [copy_context() for _ in both]
+        list(pool.map(lambda c, events: c.run(run_one_of_two, events), contexts, both))
+    assert sorted(events.of("executed") for events in both) == [[], ["slow None"]]
+    assert sorted(events.of("reused") for events in both) == [[], ["slow None"]]
 
 
 def test_a_failed_optional_result_that_something_needs_is_named(tmp_path: Path) -> None:
@@ -217,7 +300,7 @@ def test_prefect_shows_cached_tasks_and_the_edges_of_the_graph(pipeline: Pipelin
     assert {t.state_name for t in tasks.values()} == {"Cached"}
     parents = {x.id for group in tasks["total"].task_inputs.values() for x in group}
     assert parents == {tasks["parity a"].id, tasks["parity b"].id}
-    assert {x.id for x in tasks["parity a"].task_inputs["inputs"]} == {tasks["numbers"].id}
+    assert {x.id for x in tasks["parity a"].task_inputs["work"]} == {tasks["numbers"].id}
 
 
 def task_runs_of_last_flow_run(num_tasks: int) -> dict[str, TaskRun]:
@@ -237,7 +320,7 @@ def task_runs_of_last_flow_run(num_tasks: int) -> dict[str, TaskRun]:
 
 def run_one(home: Path, stage: Stage, config: NumberConfig) -> Events:
     events = Events()
-    run = PipelineRun(Store(str(home / "store"), home / "cache"), home, 2, (), [events])
+    run = PipelineRun(Store(str(home / "store"), home / "cache"), home, 2, observers=[events])
 
     @flow(name="one")
     def one() -> None:
@@ -291,10 +374,10 @@ def test_errors_keep_their_kind() -> None:
 def test_a_long_stage_shows_its_progress_in_prefect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.prefect_task.PROGRESS_SECONDS", 0.3)
+    monkeypatch.setattr("tasks.progress_artifact.PROGRESS_SECONDS", 0.3)
     run_one(tmp_path, Stage("slow", f"{TOYS}:slow"), NumberConfig())
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(limit=1, sort=ArtifactSort.CREATED_DESC)
     assert found[0].type == "progress"
     assert found[0].data == 100.0
-    assert found[0].description == "slow: 4/4 steps, loss 0.25"
+    assert re.fullmatch(r"slow: 4/4 steps, [\d.]+/s, loss 0.25", str(found[0].description))

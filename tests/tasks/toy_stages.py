@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,12 +49,18 @@ def numbers(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -
     return {"numbers": 2}
 
 
+def number(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
+    """The number itself."""
+    (out / "number.txt").write_text(str(config.value))
+    return {"number": config.value}
+
+
 def parity(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
     """The parity of a shard's number: another value may well give the same."""
     note_call(config, "parity")
-    number = int(inputs.one("number").path("number.txt").read_text())
-    (out / "parity.txt").write_text(str(number % 2))
-    return {"odd": number % 2}
+    odd = int(inputs.one("number").path("number.txt").read_text()) % 2
+    (out / "parity.txt").write_text(str(odd))
+    return {"odd": odd}
 
 
 def gate(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
@@ -111,3 +119,55 @@ def slow(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> C
         runtime.progress(step + 1, 4, "steps", {"loss": 1.0 / (step + 1)})
     (out / "ok.txt").write_text("ok")
     return {}
+
+
+def fault(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
+    """Fails as the system does, with the error of that number, then works."""
+    if note_call(config, "fault") < config.fail:
+        raise OSError(config.value, os.strerror(config.value))
+    (out / "ok.txt").write_text("ok")
+    return {}
+
+
+def overflow(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
+    """Writes where there is no room."""
+    Path("/dev/full").write_text("x")
+    return {}
+
+
+def hoard(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
+    """Takes so many MB, half of them in a child, and stays."""
+    note_call(config, "hoard")
+    half = config.value // 2 * (1 << 20)
+    script = f"import time; taken = b'x' * {half}; time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", script]) as child:
+        note_pids(config, child.pid)
+        taken = b"x" * half
+        time.sleep(600)
+    return {"bytes": len(taken)}
+
+
+def trudge(config: NumberConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
+    """Twice so many steps, each kept in the checkpoint; rests half-way while ``calls/rest`` is.
+
+    Counts the steps that this attempt made.
+    """
+    assert runtime.checkpoints is not None
+    reached = runtime.checkpoints / "step.txt"
+    first = int(reached.read_text()) if reached.exists() else 0
+    for step in range(first, 2 * config.value):
+        (out / "half.txt").write_text(str(step))
+        temporary = reached.with_suffix(".new")
+        temporary.write_text(str(step + 1))
+        temporary.replace(reached)
+        if step + 1 == config.value:
+            note_pids(config)
+            while Path(config.calls, "rest").exists():
+                time.sleep(0.02)
+    return {"steps_now": 2 * config.value - first}
+
+
+def note_pids(config: NumberConfig, *others: int) -> None:
+    """Say which processes are at work."""
+    if config.calls:
+        Path(config.calls, "pids").write_text(" ".join(map(str, (os.getpid(), *others))))
