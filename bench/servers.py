@@ -29,6 +29,7 @@ IDLE_SHARE = 0.15
 """Of a core: what a server's own clockwork takes."""
 ERRORS = {
     "database is locked": r"database is locked",
+    "events dropped": r"queue is full, dropping message",
     "other errors": r"\| (?:ERROR|CRITICAL) +\|",
 }
 """What is counted in a server's log, each line once: the first that fits."""

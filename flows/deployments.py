@@ -65,9 +65,9 @@ def start_deploying(
         client: speaks to the server's API.
 
     Raises:
-        ServersError: there is no such file, or it is not YAML.
+        ServersError: the file cannot be read.
     """
-    plan = _read_file()
+    plan = read_file()
     entries = {_name(entry): entry for entry in plan["deployments"]}
     record = home.path / "deployments.json"
     before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
@@ -99,7 +99,12 @@ def start_deploying(
     return Deploying(process, log, record, deployed)
 
 
-def _read_file() -> Entry:
+def read_file() -> Entry:
+    """The project's ``prefect.yaml``.
+
+    Raises:
+        ServersError: there is none, or it is not YAML.
+    """
     try:
         plan: Entry = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:

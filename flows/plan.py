@@ -169,12 +169,12 @@ def _estimate(decisions: Sequence[Decision], cores: int) -> float:
 
 
 def show_estimate(seconds: float, possible_seconds: float, all_timed: bool) -> str:
-    """How long it may take, for people; empty where nothing is known, or nothing is to do."""
-    if not possible_seconds:
+    """How long it may take, for people; empty where that is not known, or no time at all."""
+    if round(possible_seconds) == 0:
         return ""
     if not all_timed:
-        return f"at least {show_duration(seconds)}" if seconds else ""
-    if not seconds:
+        return f"at least {show_duration(seconds)}" if round(seconds) else ""
+    if round(seconds) == 0:
         return f"up to {show_duration(possible_seconds)}"
     if possible_seconds > seconds:
         return f"{show_duration(seconds)} to {show_duration(possible_seconds)}"

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Completed
+from prefect.utilities.urls import url_for
 
 from flows.corpus_event import announce_corpus
 from flows.graphs import Graph, GraphPlan, Products, plan_graph
@@ -22,7 +23,9 @@ from flows.recipe import Recipe
 from flows.run_page import publish_curves, publish_plan, publish_results
 from flows.run_record import Tally, save_record, stage_measures
 from flows.sql import CORPUS
+from flows.summary import summarise_record
 from pipeline_data.artifact import Artifact
+from tasks.checkpoint_folders import discard_old_checkpoints
 from tasks.observer import Observer
 from tasks.past_results import PastResults, write_decisions
 from tasks.run import NOT_SELECTED, PipelineRun
@@ -83,6 +86,7 @@ def run_graph(graph: Graph, order: Order, *, refresh: bool = False) -> "State[st
     assert context and context.flow_run, "a graph is run within a flow"
     with hold(home.path, context.flow_run):
         swept = sweep(home.path)
+        discard_old_checkpoints(home.path)
         plan = plan_graph(graph, order.recipe, home, order.selection)
         publish_plan(plan)
         summary = summarise_plan(plan)
@@ -100,7 +104,8 @@ def run_graph(graph: Graph, order: Order, *, refresh: bool = False) -> "State[st
         if refresh and corpus is not None:
             before = session.run.past.artifact("corpus-report", None)
             announce_corpus(order.given, before, corpus)
-        return Completed(message=summary, data=session.run.name)
+        done = summarise_record(_record(session, {}))
+        return Completed(message=done, data=session.run.name)
 
 
 def _open_session(order: Order, home: Home, plan: GraphPlan) -> Session:
@@ -115,6 +120,8 @@ def _open_session(order: Order, home: Home, plan: GraphPlan) -> Session:
         limits=order.recipe.compute.limits,
         observers=(tally, *_watchers.get()),
     )
+    for observer in run.observers:
+        observer.decided(plan.decisions, plan.cores)
     return Session(order.recipe, run, tally, home)
 
 
@@ -188,7 +195,8 @@ def _show_results(session: Session, models: Mapping[str, Artifact], status: str)
         session.run.skip("MLflow", f"not written ({reason}); the next run makes up for it")
     try:
         publish_results(_record(session, models), links, session.home.mlflow_url)
-        publish_curves(artifact for artifacts in stages.values() for artifact in artifacts)
+        made = (a for artifacts in stages.values() for a in artifacts)
+        publish_curves(a for a in made if a.facts.get("run") == session.run.name)
     except Exception as error:  # the server's, or the client's of any kind
         session.run.skip("Prefect", f"results are not shown ({str(error).partition(chr(10))[0]})")
 
@@ -214,5 +222,5 @@ def _log_lineage(session: Session, models: Mapping[str, Artifact], status: str) 
         measures=measures,
         models=models,
         status=status,
-        flow_run=FlowRunLink(flow_run.id, flow_run.name, flow_run.ui_url) if flow_run.id else None,
+        flow_run=FlowRunLink(flow_run.id, flow_run.name, url_for("flow-run", obj_id=flow_run.id)),
     )

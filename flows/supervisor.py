@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -38,7 +37,6 @@ MAX_DEATHS = 5
 DEATH_SECONDS = 300.0
 RESTART_SECONDS = 0.5
 """Before the first restart; each further one waits twice as long."""
-SWEEP_SECONDS = 60.0
 GRACE_SECONDS = 10.0
 """How long flow runs have to end when everything stops."""
 Tell = Callable[[str], None]
@@ -126,6 +124,8 @@ class Supervisor:
         self.prefect = Server("prefect", "Prefect server", _prefect(binding), logs / "prefect.log")
         self.mlflow = Server("mlflow", "MLflow server", _mlflow(home, binding), logs / "mlflow.log")
         self.worker = Server("worker", "worker", _WORKER, logs / "worker.log")
+        self.sweeper = Server("sweeper", "sweeper", ("flows.sweeper",), logs / "sweeper.log")
+        self.all = (self.prefect, self.mlflow, self.worker, self.sweeper)
         self.client = httpx.Client(
             base_url=self.servers.prefect_api_url, trust_env=False, timeout=10.0
         )
@@ -144,7 +144,7 @@ class Supervisor:
             KeyboardInterrupt: asked to stop meanwhile.
         """
         begin = time.monotonic()
-        for server in (self.prefect, self.mlflow, self.worker):
+        for server in self.all:
             if server.log.exists():
                 server.log.replace(server.log.with_suffix(".previous.log"))
         self.prefect.start(self.environment)
@@ -161,7 +161,7 @@ class Supervisor:
                     if is_up():
                         del waiting[title]
                         self.tell(f"{title} up after {time.monotonic() - begin:.0f} s")
-            for server in (self.prefect, self.mlflow, self.worker):
+            for server in self.all:
                 if server.ended():
                     raise ServersError(f"the {server.title} does not start: {server.last_words()}")
             if time.monotonic() - begin > START_SECONDS:
@@ -178,13 +178,13 @@ class Supervisor:
         Raises:
             ServersError: something dies over and over.
         """
-        threading.Thread(target=self._sweep_on, daemon=True).start()
         while not self._num_requests:
             time.sleep(LOOK_SECONDS)
-            for server in (self.prefect, self.mlflow, self.worker):
+            for server in self.all:
                 if server.due and time.monotonic() >= server.due:
-                    server.due = 0.0
-                    server.start(self.environment)
+                    if server is not self.worker or self._is_healthy():
+                        server.due = 0.0
+                        server.start(self.environment)
                 elif not server.due and server.ended():
                     self._plan_restart(server)
 
@@ -203,7 +203,7 @@ class Supervisor:
         if runs:
             self._sweep()
         end_processes([process for process, _ in self._processes()])
-        for server in (self.worker, self.mlflow, self.prefect):
+        for server in self.all:
             if server.process:
                 server.process.wait()
         self.client.close()
@@ -227,7 +227,7 @@ class Supervisor:
                 for process, name in self._processes()
                 if name == server.name and _group(process) == server.process.pid
             ]
-        )  # which may hold its port; flow runs have groups of their own, and go on
+        )  # which may hold its port; flow runs have groups of their own
         server.due = now + pause
 
     def _prefect_answers(self) -> bool:
@@ -236,7 +236,14 @@ class Supervisor:
         self.client.post("work_pools/", json={"name": POOL, "type": "process"})  # may be there
         self._deploying = start_deploying(self.home, self.client, self.environment)
         self.worker.start(self.environment)
+        self.sweeper.start(self.environment)
         return True
+
+    def _is_healthy(self) -> bool:
+        """Whether the Prefect server answers, without which a worker ends at once."""
+        with suppress(httpx.HTTPError):
+            return self.client.get("health").is_success
+        return False
 
     def _mlflow_answers(self) -> bool:
         return self.client.get(f"{self.servers.mlflow_url}/health").is_success
@@ -266,20 +273,14 @@ class Supervisor:
             and not (self.worker.process and process.pid == self.worker.process.pid)
         ]
 
-    def _sweep_on(self) -> None:
-        while True:
-            self._sweep()
-            time.sleep(SWEEP_SECONDS)
-
     def _sweep(self) -> None:
-        """Mark the runs whose process is gone."""
+        """Mark the runs that were killed, while Prefect is there to note it."""
         from flows.leases import sweep
 
         try:
-            for name in sweep(self.home.path):
-                self.tell(f"flow run {name} was left by its process: its end is marked")
-        except Exception as error:  # the next one may do better, and the servers go on
-            self.tell(f"sweeping failed: {type(error).__name__}: {error}")
+            sweep(self.home.path)
+        except Exception as error:  # the next start makes up for it
+            self.tell(f"killed flow runs are not marked: {type(error).__name__}: {error}")
 
 
 def _group(process: psutil.Process) -> int | None:

@@ -14,7 +14,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from flows.deployments import PROJECT
+from flows.deployments import PROJECT, read_file
 from flows.home import Home
 from flows.servers import (
     Servers,
@@ -90,8 +90,9 @@ def _serve(home: Home, binding: Binding, *, as_json: bool) -> None:
             console.print(f"ended {len(left)} processes that a killed 'headwater up' had left")
         ports = {"--port": binding.prefect_port, "--mlflow-port": binding.mlflow_port}
         check_ports(binding.host, ports)
+        read_file()
         supervisor = Supervisor(home, binding, console.print)
-        os.environ["PREFECT_API_URL"] = supervisor.servers.prefect_api_url  # for the sweeper
+        os.environ["PREFECT_API_URL"] = supervisor.servers.prefect_api_url  # for its sweep
         with _signals_to(supervisor):
             publish(supervisor.servers)
             try:

@@ -15,6 +15,7 @@ from pipeline_data.errors import ArtifactError, HeadwaterError
 from pipeline_data.faults import explain_fault
 from pipeline_data.settings import Settings
 from pipeline_data.stage_run import Progress
+from tasks.checkpoint_folders import checkpoint_folder
 from tasks.claims import claim
 from tasks.decision import Decision, explain_miss
 from tasks.launch import Workers
@@ -241,7 +242,7 @@ class PipelineRun(Runner):
     def _produce(self, stage: Stage, work: Work, request: Request, progress: Progress) -> Artifact:
         roles = {role: narrow(value, self._open) for role, value in work.inputs.items()}
         config = self._scope(stage, work)
-        checkpoints = self.home / "checkpoints" / stage.name / request.key[:24]
+        checkpoints = checkpoint_folder(self.home, request)
         facts: dict[str, Any] = {"run": self.name, **machine_facts()}
 
         def write(out: Path) -> Counts:

@@ -50,23 +50,27 @@ def _load_inputs(roles: Mapping[str, Any]) -> Inputs:
 
 
 class _ProgressLines:
-    """Sends progress to the parent, at most a few times a second."""
+    """Sends progress to the parent a few times a second at most; the last of it in the end."""
 
     def __init__(self, answers: IO[str]) -> None:
         self.answers = answers
         self.last = 0.0
+        self.held: dict[str, Any] | None = None
 
     def __call__(
         self, done: int, total: int | None, unit: str, metrics: Mapping[str, float] | None = None
     ) -> None:
         now = time.monotonic()
-        if now - self.last < PROGRESS_SECONDS and done != total:
-            return
-        self.last = now
-        _answer(
-            self.answers,
-            {"done": done, "total": total, "unit": unit, "metrics": dict(metrics or {})},
-        )
+        self.held = {"done": done, "total": total, "unit": unit, "metrics": dict(metrics or {})}
+        if now - self.last >= PROGRESS_SECONDS or done == total:
+            self.last = now
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was held back."""
+        if self.held is not None:
+            _answer(self.answers, self.held)
+            self.held = None
 
 
 def _answer(answers: IO[str], message: Mapping[str, Any]) -> None:
@@ -83,10 +87,10 @@ def _run(job: Mapping[str, Any], answers: IO[str]) -> None:
             checkpoints.mkdir(parents=True, exist_ok=True)
         run = import_name(job["function"])
         config = import_name(job["config_class"]).model_validate_json(job["config"])
-        runtime = Runtime(
-            threads=job["threads"], progress=_ProgressLines(answers), checkpoints=checkpoints
-        )
+        progress = _ProgressLines(answers)
+        runtime = Runtime(threads=job["threads"], progress=progress, checkpoints=checkpoints)
         counts = run(config, _load_inputs(job["inputs"]), out, runtime)
+        progress.flush()
     except Exception as error:
         with contextlib.suppress(OSError):  # the log's disk may be the one that is full
             traceback.print_exc()

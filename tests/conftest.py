@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 _SESSION = Path(tempfile.mkdtemp(prefix="headwater-tests-"))
+FOR_TESTS = {"HEADWATER_FIELD_DATA", "HEADWATER_SCREENSHOTS"}
 for name in list(os.environ):  # what a parent process, such as xdist's, has set for itself
-    if name.startswith(("HEADWATER_", "PREFECT_", "MLFLOW_")) and name != "HEADWATER_FIELD_DATA":
+    if name.startswith(("HEADWATER_", "PREFECT_", "MLFLOW_")) and name not in FOR_TESTS:
         del os.environ[name]
 os.environ["HEADWATER_HOME"] = str(_SESSION / "home")
 

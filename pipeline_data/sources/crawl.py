@@ -82,7 +82,7 @@ def _spawn(
             assert process.stdout is not None, "asked for above"
             try:
                 for line in process.stdout:
-                    progress(int(line), None, "page")
+                    progress(int(line), None, "pages")
             except BaseException:
                 process.terminate()
                 raise

@@ -56,7 +56,7 @@ def run(config: DownloadConfig, inputs: Inputs, out: Path, runtime: Runtime) -> 
             _keep_copy(found)
         path = out / _file_name(config, found)
         shutil.copyfile(found, path)
-    runtime.progress(1, 1, "file")
+    runtime.progress(1, 1, "files")
     return {"num_bytes": path.stat().st_size}
 
 

@@ -37,7 +37,7 @@ def run(config: FetchConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Cou
             while chunk := remote.read(_CHUNK):
                 local.write(chunk)
                 num_bytes += len(chunk)
-                runtime.progress(num_bytes, None, "byte")
+                runtime.progress(num_bytes, None, "bytes")
     except ImportError as error:  # a file system whose package is not installed says which
         raise SourceError(f"{config.url} cannot be fetched: {error}") from error
     except (FileNotFoundError, PermissionError) as error:

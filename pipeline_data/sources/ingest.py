@@ -54,7 +54,7 @@ def run(config: IngestConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Co
     groups = group_by_shard(({"url": u, "text": t} for u, t in rows.items()), config.shards)
     for index, group in enumerate(groups):
         write_jsonl(out / shard_name("records", index) / "records.jsonl", group)
-        runtime.progress(index + 1, len(groups), "shard")
+        runtime.progress(index + 1, len(groups), "shards")
     write_table(out / "dropped.parquet", DROPPED, sorted(dropped, key=lambda row: row["url"]))
     return {
         "num_records": num_records,

@@ -60,7 +60,7 @@ def run(config: SiteConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Coun
     pages += _odd_files(config)
     for done, page in enumerate(pages, 1):
         _write_page(out / SITE, page)
-        runtime.progress(done, len(pages), "page")
+        runtime.progress(done, len(pages), "pages")
     routes = {
         "content_types": {page.url: page.content_type for page in pages if page.content_type},
         "flaky": flaky[::_FLAKY_EVERY],

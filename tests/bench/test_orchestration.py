@@ -58,7 +58,7 @@ def test_small_stages_count_on(tmp_path: Path) -> None:
 def a_shard_run(**changes: int) -> ShardRun:
     values = {
         "num_shards": 10, "num_task_runs": 20, "num_results": 10, "num_recorded": 20,
-        "num_retries": 0, "num_locked": 0, "num_errors": 0,
+        "num_retries": 0, "num_locked": 0, "num_dropped": 0, "num_errors": 0,
     }  # fmt: skip
     return ShardRun(
         database=SQLITE, seconds=1.0, usage=Usage(1, 1, 0), server_seconds=1.0, late_seconds=0.0,
@@ -70,7 +70,7 @@ def a_shard_run(**changes: int) -> ShardRun:
     ("changes", "errors", "lost"),
     [
         ({}, 0, 0),
-        ({"num_locked": 2, "num_errors": 1}, 3, 0),
+        ({"num_locked": 2, "num_dropped": 4, "num_errors": 1}, 7, 0),
         ({"num_recorded": 15, "num_results": 9}, 0, 6),
     ],
 )
@@ -142,10 +142,11 @@ def test_errors_of_a_server_are_counted_once(tmp_path: Path) -> None:
         "10:00:00.000 | ERROR   | prefect.server - Encountered exception in request:\n"
         "sqlite3.OperationalError: database is locked\n"
         "10:00:01.000 | WARNING | prefect.server - took longer than planned\n"
+        "10:00:02.000 | WARNING | prefect.server - Subscription queue is full, dropping message\n"
     )
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         errors = Server("http://127.0.0.1", process, log).errors()
-    assert errors == {"other errors": 1, "database is locked": 1}
+    assert errors == {"other errors": 1, "database is locked": 1, "events dropped": 1}
 
 
 def test_missing_postgres_is_told_with_the_remedy() -> None:
@@ -169,7 +170,7 @@ def test_shards_through_a_real_server(tmp_path: Path, database: str) -> None:
             pytest.skip(str(error))
     run = run_shards(tmp_path / "run", database, num_shards=4, max_task_runs=2)
     assert (run.num_results, run.num_task_runs, run.num_recorded) == (4, 2 * NUM_STAGES, 10)
-    assert (run.num_lost, run.num_locked, run.num_errors) == (0, 0, 0)
+    assert (run.num_lost, run.num_locked, run.num_dropped, run.num_errors) == (0, 0, 0, 0)
     assert 0 < run.seconds < run.usage.wall_seconds
     assert run.server_seconds > 0
 

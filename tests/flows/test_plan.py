@@ -80,8 +80,9 @@ def test_shards_take_turns_on_the_cores() -> None:
     ("seconds", "possible", "all_timed", "text"),
     [
         (0.0, 0.0, True, ""),
+        (0.2, 0.2, True, ""),
+        (0.2, 30.0, True, "up to 30 s"),
         (30.0, 30.0, True, "about 30 s"),
-        (0.0, 30.0, True, "up to 30 s"),
         (30.0, 90.0, True, "30 s to 1 min 30 s"),
         (30.0, 30.0, False, "at least 30 s"),
         (0.0, 0.0, False, ""),

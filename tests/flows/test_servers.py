@@ -49,13 +49,21 @@ def said(home: Path, *arguments: str, status: int = 0) -> tuple[str, str]:
     return out, err
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 150) -> Any:
     """What the condition gives, as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return found
+
+
+def answers(url: str) -> bool:
+    """Whether somebody does."""
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False
 
 
 class Up:
@@ -125,11 +133,14 @@ def test_a_second_up_names_the_addresses(up: Up) -> None:
     assert json.loads(out) == up.facts
 
 
-def test_a_killed_worker_is_replaced_and_runs_what_the_form_starts(up: Up) -> None:
-    (killed,) = up.processes("worker")
-    killed.kill()
-    (worker,) = eventually(lambda: [p for p in up.processes("worker") if p.pid != killed.pid])
+def test_what_is_killed_comes_back_and_runs_what_the_form_starts(up: Up) -> None:
+    killed = psutil.Process(up.facts["pid"]).children()
+    assert len(killed) == 4
+    for process in killed:
+        process.kill()
+    (worker,) = eventually(lambda: set(up.processes("worker")) - set(killed))
     assert worker.is_running()
+    assert httpx.get(f"{up.facts['prefect_api_url']}/health").is_success
     path = f"deployments/{up.deployment('audit')['id']}/create_flow_run"
     order = {"parameters": {"models": ["nobody"]}, "state": {"type": "SCHEDULED"}}
     run = up.api("POST", path, order)
@@ -141,6 +152,7 @@ def test_a_killed_worker_is_replaced_and_runs_what_the_form_starts(up: Up) -> No
     state = eventually(ended, 120)
     assert state["type"] == "FAILED"
     assert "nobody" in state["message"]
+    eventually(lambda: answers(f"{up.facts['mlflow_url']}/health"))
 
 
 def test_what_outlives_a_killed_up_is_ended_by_down(up: Up) -> None:
@@ -157,7 +169,7 @@ def test_what_outlives_a_killed_up_is_ended_by_down(up: Up) -> None:
     eventually(lambda: running(up.home) is None)
     assert up.processes("prefect")
     out, _ = said(up.path, "down", "--json")
-    assert json.loads(out) == {"stopped": ["mlflow", "prefect", "worker"]}
+    assert json.loads(out) == {"stopped": ["mlflow", "prefect", "sweeper", "worker"]}
     assert server_processes(up.home) == []
     assert said(up.path, "down")[0] == "nothing was up\n"
 
@@ -178,20 +190,30 @@ def test_what_outlives_a_killed_up_is_ended_by_down(up: Up) -> None:
     assert triggers == [False]
 
 
-def test_a_taken_port_is_one_line_and_nothing_is_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("0.0.0.0", 1)])
+def test_a_taken_port_is_one_line_and_nothing_is_started(
+    tmp_path: Path, host: str, warnings: int
+) -> None:
+    home = tmp_path / "home"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        _, err = said(
-            tmp_path / "home", "up", "--mlflow-port", port, "--port", str(free_port()), status=1
-        )
-    (line,) = err.splitlines()
+        ports = ("--mlflow-port", port, "--port", str(free_port()))
+        _, err = said(home, "up", "--host", host, *ports, status=1)
+    *warned, line = err.splitlines()
+    assert ["there is no login" in warning for warning in warned] == [True] * warnings
     assert f"port {port}" in line
     assert f"process {os.getpid()} " in line
     assert line.endswith("--mlflow-port")
-    assert not (tmp_path / "home" / "mlflow.db").exists()
-    assert server_processes(Home(tmp_path / "home")) == []
+    assert not (home / "mlflow.db").exists()
+    assert server_processes(Home(home)) == []
+
+
+def test_addresses_are_those_that_this_machine_can_reach() -> None:
+    assert Binding("0.0.0.0", 1, 2).servers().prefect_api_url == "http://127.0.0.1:1/api"
+    assert Binding("::1", 1, 2).servers().mlflow_url == "http://[::1]:2"
+    assert Binding("here.example", 1, 2).servers().prefect_url == "http://here.example:1"
 
 
 @pytest.mark.parametrize(

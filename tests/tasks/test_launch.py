@@ -96,11 +96,6 @@ def test_a_full_disk_that_holds_the_log_as_well(workers: Workers, tmp_path: Path
     assert run(workers, toy(tmp_path, "fault", errno.EIO)) == {}  # the same worker goes on
 
 
-def test_what_is_raised_under_another_name_keeps_its_kind(workers: Workers, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"ZeroDivisionError.*\(log: .*crash.log\)"):
-        run(workers, toy(tmp_path, "crash"))
-
-
 def test_memory_over_the_limit_ends_the_stage_and_all_it_started(
     workers: Workers, tmp_path: Path
 ) -> None:

