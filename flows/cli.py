@@ -126,7 +126,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from flows.history import start_server
     from flows.leases import run_flow
     from flows.orphans import claim_children, end_orphans
-    from flows.run_record import last_record
+    from flows.run_record import read_record
     from flows.session import watched_by
 
     end_orphans(os.environ["PREFECT_HOME"])
@@ -137,8 +137,8 @@ def run_pipeline(options: argparse.Namespace) -> int:
 
         start_server()
         order = {name: getattr(options, name) for name in ORDER}
-        run_flow(home.path, pipeline, {**order, "overrides": changes})
-    record = last_record(home.runs)
+        name = run_flow(home.path, pipeline, {**order, "overrides": changes})
+    record = read_record(home.runs, name)
     if options.json:
         print(json.dumps(record))
     else:

@@ -126,6 +126,12 @@ def save_record(folder: Path, record: Record) -> Path:
     return path
 
 
+def read_record(folder: Path, run: str) -> Record:
+    """The record of a run that has finished."""
+    record: Record = json.loads((folder / f"{run}.json").read_text(encoding="utf-8"))
+    return record
+
+
 def last_record(folder: Path) -> Record:
     """The record of the last run that finished.
 
@@ -135,5 +141,4 @@ def last_record(folder: Path) -> Record:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise HeadwaterError("no run has finished here yet: start one with 'headwater run'")
-    record: Record = json.loads(paths[-1].read_text(encoding="utf-8"))
-    return record
+    return read_record(folder, paths[-1].stem)

@@ -26,6 +26,7 @@ from flows.sql import CORPUS
 from flows.summary import summarise_record
 from pipeline_data.artifact import Artifact
 from tasks.checkpoint_folders import discard_old_checkpoints
+from tasks.claims import claim, clear_claims
 from tasks.observer import Observer
 from tasks.past_results import PastResults, write_decisions
 from tasks.run import NOT_SELECTED, PipelineRun
@@ -86,6 +87,7 @@ def run_graph(graph: Graph, order: Order, *, refresh: bool = False) -> "State[st
     assert context and context.flow_run, "a graph is run within a flow"
     with hold(home.path, context.flow_run):
         swept = sweep(home.path)
+        clear_claims(home.open_store().claims)
         discard_old_checkpoints(home.path)
         plan = plan_graph(graph, order.recipe, home, order.selection)
         publish_plan(plan)
@@ -99,8 +101,10 @@ def run_graph(graph: Graph, order: Order, *, refresh: bool = False) -> "State[st
             session.run.skip(f"run {name}", "its process had died; it is marked as crashed")
         try:
             corpus = _run(session, graph)
-        finally:
+        except Exception:
             drain(context.flow_run.id, session.run.num_task_runs)
+            raise
+        drain(context.flow_run.id, session.run.num_task_runs)
         if refresh and corpus is not None:
             before = session.run.past.artifact("corpus-report", None)
             announce_corpus(order.given, before, corpus)
@@ -138,9 +142,7 @@ def _run(session: Session, graph: Graph) -> Artifact | None:
         raise
     finally:
         run.close()
-        write_decisions(
-            session.home.runs, run.name, session.recipe.name, run.decisions.values()
-        )
+        write_decisions(session.home.runs, run.name, session.recipe.name, run.decisions.values())
 
 
 def _finish(session: Session, products: Products) -> Artifact | None:
@@ -189,7 +191,8 @@ def _show_results(session: Session, models: Mapping[str, Artifact], status: str)
         return
     links: Mapping[str, tuple[str, str]] = {}
     try:
-        links = _log_lineage(session, models, status).stages
+        with claim(session.run.store.claims, "mlflow"):  # its first use makes a database
+            links = _log_lineage(session, models, status).stages
     except Exception as error:  # any backend's
         reason = str(error).partition("\n")[0]
         session.run.skip("MLflow", f"not written ({reason}); the next run makes up for it")

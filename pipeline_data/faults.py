@@ -82,7 +82,9 @@ def _no_space(place: str) -> TransientError:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and what led to it, nearest first."""
     current: BaseException | None = error
-    while current is not None:
+    seen: set[int] = set()
+    while current is not None and id(current) not in seen:  # an error may be its own cause
+        seen.add(id(current))
         yield current
         context = None if current.__suppress_context__ else current.__context__
         current = current.__cause__ or context

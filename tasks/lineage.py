@@ -124,6 +124,9 @@ class Lineage:
                 measures.get(stage, ()),
                 names,
             )
+            model = names.get(artifacts[0].key)
+            if model and not self._find_model(artifacts[0].key):  # it failed before it was named
+                self._log_model(run_id, model, artifacts[0])
             self.client.set_tag(parent_id, f"stage.{stage}", run_id)
             logged[stage] = (self.experiment, run_id)
         for model, artifact in models.items():

@@ -36,8 +36,8 @@ def worker(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     finally:
         process.terminate()
         try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:  # it waits for the process of a run that winds down
+            process.wait(15)
+        except subprocess.TimeoutExpired:  # idle for minutes, it may not end by itself
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

@@ -13,6 +13,7 @@ import pytest
 from flows.cli import main
 from flows.home import Home, open_home
 from tasks.stages import STAGES
+from tasks.store import Request, Store
 
 Record = dict[str, Any]
 
@@ -350,6 +351,25 @@ def test_an_audit_reads_every_byte_and_fails_on_a_wrong_one(
     victim.write_text(text)
     assert damaged.is_failed()
     assert "preferences.jsonl does not match its SHA-256" in str(damaged.message)
+
+
+def test_a_model_of_a_failed_run_is_registered_by_the_next(home: Home, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    from tasks.lineage import Lineage
+
+    def write(out: Path) -> dict[str, Any]:
+        (out / "model").mkdir()
+        (out / "model" / "config.json").write_text("{}")
+        return {}
+
+    store = Store(str(tmp_path / "store"), tmp_path / "cache")
+    stages = {"ppo": [store.produce(Request("ppo", 1, {}, ()), write, {})]}
+    lineage = Lineage(store, home.tracking_uri, home.mlflow_artifacts)
+    lineage.record("failed", {}, stages, {}, {}, "FAILED")
+    lineage.record("mended", {}, stages, {}, {"toy": stages["ppo"][0]})
+    version = MlflowClient(tracking_uri=home.tracking_uri).get_model_version("toy", "1")
+    assert version.tags["digest"] == stages["ppo"][0].digest
 
 
 def test_a_foreign_folder_is_never_a_home(

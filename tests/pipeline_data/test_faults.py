@@ -106,8 +106,11 @@ def test_causes_count_and_contexts_too_unless_they_are_set_aside() -> None:
     wrapped.__cause__.__context__ = full
     hidden.__context__ = full
     hidden.__suppress_context__ = True
+    circular = RuntimeError("round and round")
+    circular.__cause__ = circular
     assert full_disk(wrapped, OUT)
     assert explain_fault(hidden, OUT) is None
+    assert explain_fault(circular, OUT) is None
 
 
 def test_a_source_out_of_reach_is_of_both_kinds() -> None:
