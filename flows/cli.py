@@ -123,11 +123,11 @@ def run_pipeline(options: argparse.Namespace) -> int:
     print(f"{options.recipe} in {home.path}: {summarise_plan(plan)}", file=sys.stderr)
 
     from flows.display import open_display
-    from flows.history import start_server
     from flows.leases import run_flow
     from flows.orphans import claim_children, end_orphans
     from flows.run_record import read_record
     from flows.session import watched_by
+    from flows.temporary_server import start_server
 
     end_orphans(os.environ["PREFECT_HOME"])
     claim_children()

@@ -15,7 +15,6 @@ from prefect.utilities.urls import url_for
 
 from flows.corpus_event import announce_corpus
 from flows.graphs import Graph, GraphPlan, Products, plan_graph
-from flows.history import drain
 from flows.home import Home, open_home
 from flows.leases import hold, sweep
 from flows.plan import summarise_plan
@@ -24,6 +23,7 @@ from flows.run_page import publish_curves, publish_plan, publish_results
 from flows.run_record import Tally, save_record, stage_measures
 from flows.sql import CORPUS
 from flows.summary import summarise_record
+from flows.temporary_server import drain
 from pipeline_data.artifact import Artifact
 from tasks.checkpoint_folders import discard_old_checkpoints
 from tasks.claims import claim, clear_claims

@@ -190,7 +190,15 @@ class PipelineRun(Runner):
         Raises:
             HeadwaterError: as a stage raised it.
         """
-        return _refs([self._make(stage, item, progress) for item in work])
+        try:
+            return _refs([self._make(stage, item, progress) for item in work])
+        except HeadwaterError:
+            raise
+        except Exception as error:
+            fault = explain_fault(error, self.home)
+            if fault is None:
+                raise
+            raise fault from error
 
     def _is_wanted(self, stage: Stage, shard: str | None) -> bool:
         wanted = self.wanted is None or (stage.name, shard) in self.wanted
@@ -230,9 +238,7 @@ class PipelineRun(Runner):
                 told = error if known else explain_fault(error, self.home) or error
                 for observer in () if self.has_ended else self.observers:
                     observer.failed(stage.name, work.shard, told)
-                if told is error:
-                    raise
-                raise told from error
+                raise
         progress.execute(work.shard)
         self._decide(_completed(decision, artifact))
         for observer in self.observers:

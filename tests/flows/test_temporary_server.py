@@ -14,8 +14,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.history import start_server
 from flows.orphans import SERVER
+from flows.temporary_server import start_server
 from pipeline_data.errors import HeadwaterError
 from tests.conftest import free_port
 
@@ -26,7 +26,7 @@ open_home()
 from prefect import flow, task
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
-from flows.history import drain, start_server
+from flows.temporary_server import drain, start_server
 
 @task
 def small(number):

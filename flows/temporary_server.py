@@ -4,7 +4,10 @@ The temporary server ends with the process that started it, while events about t
 wait in its queue: of 200 short tasks it had written 16.
 """
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import httpx
@@ -28,7 +31,7 @@ def start_server() -> None:
     """
     url = PREFECT_API_URL.value()
     try:
-        with get_client(sync_client=True) as client:
+        with _interrupt_blocked(), get_client(sync_client=True) as client:
             client.hello()
     except (httpx.HTTPError, RuntimeError) as error:
         reason = str(error).partition("\n")[0].strip() or type(error).__name__
@@ -46,6 +49,19 @@ def start_server() -> None:
             "longer with PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=600, or start a server "
             "that stays with 'headwater up'"
         ) from error
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Ctrl-C reaches all processes of a terminal; what is started here never hears of it.
+
+    Else the server would end before the flow that the same Ctrl-C ends has told it so.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def drain(flow_run: UUID, num_task_runs: int, seconds: float = 60.0) -> int:
