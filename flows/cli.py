@@ -301,7 +301,11 @@ def stop_servers(options: argparse.Namespace) -> int:
 
 def clean_home(options: argparse.Namespace) -> int:
     """``headwater clean``."""
+    from flows.servers import supervised
+
     home = open_home()
+    if supervised(home):
+        raise HeadwaterError(f"servers of {home.path} are up: stop them first, 'headwater down'")
     if not options.yes:
         reply = input(f"delete {home.path} with the store and all records? [y/N] ")
         if reply.strip().lower() != "y":

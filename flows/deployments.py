@@ -20,6 +20,7 @@ import httpx
 import yaml
 
 from flows.home import Home
+from flows.recipe import recipe_names
 from flows.servers import ServersError, server_logs
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -122,7 +123,7 @@ def _name(deployment: Mapping[str, Any]) -> str:
 
 def _fingerprint() -> str:
     """Of all that the outcome of a deployment depends on."""
-    digest = hashlib.sha256(f"{PROJECT} {version('prefect')}".encode())
+    digest = hashlib.sha256(f"{PROJECT} {version('prefect')} {recipe_names()}".encode())
     sources = [
         path
         for folder in SOURCES

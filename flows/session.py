@@ -198,8 +198,8 @@ def _show_results(session: Session, models: Mapping[str, Artifact], status: str)
         session.run.skip("MLflow", f"not written ({reason}); the next run makes up for it")
     try:
         publish_results(_record(session, models), links, session.home.mlflow_url)
-        made = (a for artifacts in stages.values() for a in artifacts)
-        publish_curves(a for a in made if a.facts.get("run") == session.run.name)
+        executed = session.tally.num_executed
+        publish_curves(a for stage, made in stages.items() if executed[stage] for a in made)
     except Exception as error:  # the server's, or the client's of any kind
         session.run.skip("Prefect", f"results are not shown ({str(error).partition(chr(10))[0]})")
 

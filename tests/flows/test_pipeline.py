@@ -222,7 +222,11 @@ def test_a_refresh_of_the_corpus(
     assert event["recipe"] == "smoke"
     assert event["overrides"] == changes
     named = {kind: event[kind] for kind in ("new", "changed", "vanished")}
-    assert named == {"new": ["notes-d"], "changed": ["notes-b"], "vanished": ["notes-c"]}
+    assert named == {
+        "new": ["notes-d.jsonl"],
+        "changed": ["notes-b.jsonl"],
+        "vanished": ["notes-c.jsonl"],
+    }
 
 
 def corpus_event(since: datetime) -> Record:

@@ -75,7 +75,7 @@ def test_the_queries_are_ones_that_the_corpus_answers() -> None:
 def test_prefect_commands_are_those_that_the_deployment_test_runs() -> None:
     """``test_deployments.py`` runs such a one against a server; here only that none was added."""
     verbs = {" ".join(words[:2]) for words in commands("prefect")}
-    assert verbs == {"deployment run"}
+    assert verbs == {"deployment run", "work-pool create", "deploy --all", "worker start"}
 
 
 def test_pictures_are_there() -> None:

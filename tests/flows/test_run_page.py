@@ -46,11 +46,11 @@ class Page:
 
 @pytest.fixture(scope="module")
 def page(prefect_server: str) -> Iterator[Page]:
-    """A run with a forced stage; cheap where the tests of the pipeline have made all the others."""
+    """A run with forced stages; cheap where the tests of the pipeline have made all the others."""
     from flows.run_record import last_record
 
     home = open_home()
-    assert main(["run", "smoke", "--force", "preferences", "--json"]) == 0
+    assert main(["run", "smoke", "--force", "preferences", "--force", "sft", "--json"]) == 0
     record = last_record(home.runs)
     client = MlflowClient(tracking_uri=home.tracking_uri)
     experiment = client.get_experiment_by_name("headwater").experiment_id
