@@ -23,7 +23,7 @@ PHASES: dict[str, Sequence[str]] = {
     "importing all else": (IMPORTING,),
     "stopping the temporary server": ("/prefect/server/api/server.py:stop",),
     "waiting for the temporary server": ("/prefect/server/api/server.py:start",),
-    "waiting for its history": ("/flows/history.py:drain",),
+    "waiting for its history": ("/flows/temporary_server.py:drain",),
     "MLflow": ("/tasks/lineage.py",),
     "plan": ("/tasks/plan.py",),
     "task runs": ("/tasks/run.py",),

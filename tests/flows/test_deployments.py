@@ -8,7 +8,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from tests.flows.deployed import find_deployment, run_deployment, task_states
 
-pytestmark = pytest.mark.xdist_group("prefect")
+pytestmark = pytest.mark.xdist_group("deployments")
 NAMES = ("pipeline", "corpus", "pretraining", "alignment")
 
 

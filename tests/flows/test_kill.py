@@ -137,6 +137,7 @@ def assert_nothing_is_left(home: Path) -> None:
     wait_until(lambda: not list(processes_of(home)), "no process is left", 30)
 
 
+@pytest.mark.long
 def test_a_killed_run_leaves_no_server_behind(tmp_path: Path) -> None:
     home = tmp_path / "home"
     run = start_and_reach(home, "curriculum")
@@ -163,6 +164,7 @@ def test_a_server_is_ended_whose_run_left_its_number_to_another_process(tmp_path
         ours.wait()
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("prefect")
 def test_two_runs_at_once_share_what_a_killed_one_left_to_do(
     tmp_path: Path, prefect_server: str

@@ -23,7 +23,7 @@ from flows.servers import SERVED_HOME, ServersError, check_ports, running, serve
 from flows.supervisor import Binding, Supervisor
 from tests.conftest import free_port
 
-pytestmark = pytest.mark.xdist_group("prefect")
+pytestmark = pytest.mark.xdist_group("servers")
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
@@ -155,6 +155,7 @@ def test_what_is_killed_comes_back_and_runs_what_the_form_starts(up: Up) -> None
     eventually(lambda: answers(f"{up.facts['mlflow_url']}/health"))
 
 
+@pytest.mark.long
 def test_what_outlives_a_killed_up_is_ended_by_down(up: Up) -> None:
     """And what was changed in the UI is still so after the next start, which Ctrl-C ends."""
     nightly = up.deployment("corpus")

@@ -56,6 +56,7 @@ def run(code: str, home: Path, **settings: str) -> "subprocess.CompletedProcess[
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_every_task_is_in_the_database_after_the_process_has_ended(tmp_path: Path) -> None:
     done = run(MANY_TASKS, tmp_path / "home")
     assert done.stdout == "0\n", done.stderr

@@ -30,7 +30,7 @@ sync_api = pytest.importorskip(
 )
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 pytestmark = [
-    pytest.mark.xdist_group("prefect"),
+    pytest.mark.xdist_group("deployments"),
     pytest.mark.skipif(CHROMIUM is None, reason="no browser tests without chromium: install it"),
     pytest.mark.usefixtures("mlflow_server"),  # it starts slowly, while the others run
 ]

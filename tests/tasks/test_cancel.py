@@ -33,7 +33,7 @@ from tests.tasks.toy_flow import trudge
 ROOT = Path(__file__).resolve().parents[2]
 POOL = "toys"
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.xdist_group("deployments")]
 
 
 def start(home: Path, *arguments: str) -> "subprocess.Popen[bytes]":
