@@ -291,7 +291,10 @@ def _group(process: psutil.Process) -> int | None:
 
 
 def _environment(home: Home, binding: Binding) -> dict[str, str]:
-    defaults = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # a run from the UI starts at once
+    defaults = {
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # a run from the UI starts at once
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",  # that one asks an analytics host on every page
+    }
     addresses = {} if binding.is_local else {"PREFECT_SERVER_UI_API_URL": "/api"}
     return {
         **defaults,

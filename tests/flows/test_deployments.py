@@ -42,6 +42,7 @@ def test_the_form_refuses_what_no_recipe_allows(worker: Path) -> None:
     assert "field 'overrides.sft.steps'. Failure reason: 0 is less than the minimum of 1" in said
 
 
+@pytest.mark.long
 def test_what_only_the_whole_recipe_can_refuse_fails_with_its_key(worker: Path) -> None:
     overrides = {"pretrain": {"context": 512}}
     run = run_deployment("corpus/corpus", {"recipe": "smoke", "overrides": overrides})

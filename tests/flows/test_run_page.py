@@ -50,7 +50,7 @@ def page(prefect_server: str) -> Iterator[Page]:
     from flows.run_record import last_record
 
     home = open_home()
-    assert main(["run", "smoke", "--force", "preferences", "--force", "sft", "--json"]) == 0
+    assert main(["run", "smoke", "--force", "preferences", "--force", "practice", "--json"]) == 0
     record = last_record(home.runs)
     client = MlflowClient(tracking_uri=home.tracking_uri)
     experiment = client.get_experiment_by_name("headwater").experiment_id

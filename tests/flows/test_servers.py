@@ -102,6 +102,8 @@ def test_both_pages_and_all_deployments_are_there(up: Up) -> None:
         page = httpx.get(up.facts[name], headers={"accept": "text/html"}, follow_redirects=True)
         assert page.headers["content-type"].startswith("text/html")
         assert f"<title>{title}" in page.text
+    settings = httpx.get(f"{up.facts['prefect_url']}/ui-settings").json()
+    assert settings["default_ui"] == "v1"  # the other asks an analytics host
     there = {d["name"]: d for d in up.api("POST", "deployments/filter", {})}
     assert there.keys() == {entry["name"] for entry in FILE["deployments"]}
     assert {s["active"] for d in there.values() for s in d["schedules"]} == {False}
@@ -133,6 +135,7 @@ def test_a_second_up_names_the_addresses(up: Up) -> None:
     assert json.loads(out) == up.facts
 
 
+@pytest.mark.long
 def test_what_is_killed_comes_back_and_runs_what_the_form_starts(up: Up) -> None:
     killed = psutil.Process(up.facts["pid"]).children()
     assert len(killed) == 4
