@@ -20,6 +20,7 @@ def test_schedules_are_there_and_off(worker: Path) -> None:
         assert "evaluate-practice" in choices  # the form offers the stages
 
 
+@pytest.mark.long
 def test_a_run_from_a_deployment_with_an_override_and_a_forced_stage(first_run: FlowRun) -> None:
     overrides = {"tokenize": {"heldout_fraction": 0.2}}
     run = run_deployment(

@@ -182,7 +182,7 @@ class IncrementalBuild(RuleBasedStateMachine):
 
 BUDGET = settings(deadline=None, derandomize=True, phases=[Phase.generate])
 TestIncrementalBuild = IncrementalBuild.TestCase
-TestIncrementalBuild.settings = settings(BUDGET, max_examples=3, stateful_step_count=7)
+TestIncrementalBuild.settings = settings(BUDGET, max_examples=2, stateful_step_count=7)
 
 
 @pytest.mark.long

@@ -328,7 +328,7 @@ def test_a_dry_run_of_a_flow_runs_no_task(first_run: Record, home: Home) -> None
     from flows import pipeline
 
     before = set((home.path / "logs").iterdir())
-    state = pipeline.pipeline(recipe="smoke", force=["sft"], dry_run=True, return_state=True)
+    state = pipeline.pipeline(recipe="smoke", force=["practice"], dry_run=True, return_state=True)
     assert state.message
     assert state.message.startswith("dry run: 1 of 43 stage results to make")
     assert set((home.path / "logs").iterdir()) == before

@@ -21,6 +21,8 @@ from tests.model_code.interruption import (
     metrics,
 )
 
+SLOW = {"sft", "reward", "responses"}
+"""Those that go on by the mechanism of another one, which is tested every time."""
 pytestmark = pytest.mark.xdist_group("checkpoint")
 
 
@@ -28,7 +30,9 @@ def saved_steps(checkpoints: Path) -> list[int]:
     return sorted(int(path.name.split("-")[1]) for path in checkpoints.glob("checkpoint-*"))
 
 
-@pytest.mark.parametrize("stage", CONFIGS)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(s, marks=[pytest.mark.long] if s in SLOW else []) for s in CONFIGS]
+)
 def test_killed_and_resumed_a_stage_gives_the_bytes_of_a_quiet_run(
     chain: dict[str, Any], tmp_path: Path, stage: str
 ) -> None:
