@@ -2,6 +2,7 @@
 
 import base64
 import io
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,9 +60,15 @@ def page(prefect_server: str) -> Iterator[Page]:
     with get_client(sync_client=True) as prefect:
         of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
         artifacts = prefect.read_artifacts(artifact_filter=of_run)
-        tasks = prefect.read_task_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
-        )
+        of_flow = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+        deadline = time.monotonic() + 30
+        while True:  # the server writes names and states down when it comes to them
+            tasks = prefect.read_task_runs(flow_run_filter=of_flow)
+            num_final = sum(bool(task.state and task.state.is_final()) for task in tasks)
+            if num_final == record["executed"] + record["cached"]:
+                break
+            assert time.monotonic() < deadline, f"{num_final} task runs have ended"
+            time.sleep(0.2)
     keyed = {artifact.key: artifact for artifact in artifacts if artifact.key}
     yield Page(home, record, run, keyed, {task.id: task for task in tasks})
 
