@@ -155,12 +155,14 @@ def _plan_order(home: Any, options: argparse.Namespace) -> tuple[Any, dict[str, 
     """The plan of what is asked for, and its changes of the recipe."""
     from flows.graphs import plan_graph, whole
     from flows.recipe import load_recipe, parse_overrides
+    from tasks.past_results import PastResults
     from tasks.selection import Selection
 
     changes = parse_overrides(options.overrides)
     recipe = load_recipe(options.recipe, changes)
     selection = Selection.parse(options.force, options.only, options.until, options.shards)
-    return plan_graph(whole, recipe, home, selection), changes
+    past = PastResults.load(home.runs, recipe.name, home.open_store())
+    return plan_graph(whole, recipe, past, selection), changes
 
 
 def _print_plan(options: argparse.Namespace, plan: Any) -> int:

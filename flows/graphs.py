@@ -9,7 +9,6 @@ from typing import Any
 
 from flows.alignment import build_assistant
 from flows.corpus import build_corpus, corpus_of
-from flows.home import Home
 from flows.pretraining import Base, build_base
 from flows.recipe import Recipe
 from tasks.decision import Decision
@@ -77,15 +76,14 @@ class GraphPlan:
         return all(decision.action == "reuse" for decision in self.decisions)
 
 
-def plan_graph(graph: Graph, recipe: Recipe, home: Home, selection: Selection) -> GraphPlan:
-    """Walk a graph against the store.
+def plan_graph(graph: Graph, recipe: Recipe, past: PastResults, selection: Selection) -> GraphPlan:
+    """Walk a graph against the store that ``past`` speaks of.
 
     Raises:
         HeadwaterError: a source cannot be read, what the graph starts from is gone, or the
             selection does not fit the graph.
     """
-    store = home.open_store()
-    plan = Plan(store, PastResults.load(home.runs, recipe.name, store), selection.forces)
+    plan = Plan(past.store, past, selection.forces)
     graph(plan, recipe)
     wanted = selection.choose(plan.rows)
     decisions = [

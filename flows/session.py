@@ -87,16 +87,17 @@ def run_graph(graph: Graph, order: Order, *, refresh: bool = False) -> "State[st
     assert context and context.flow_run, "a graph is run within a flow"
     with hold(home.path, context.flow_run):
         swept = sweep(home.path)
-        clear_claims(home.open_store().claims)
+        past = PastResults.load(home.runs, order.recipe.name, home.open_store())
+        clear_claims(past.store.claims)
         discard_old_checkpoints(home.path)
-        plan = plan_graph(graph, order.recipe, home, order.selection)
+        plan = plan_graph(graph, order.recipe, past, order.selection)
         publish_plan(plan)
         summary = summarise_plan(plan)
         if order.dry_run:
             return Completed(message=f"dry run: {summary}")
         if refresh and plan.runs_nothing:
             return Completed(message=f"nothing changed: {summary}")
-        session = _open_session(order, home, plan)
+        session = _open_session(order, home, plan, past)
         for name in swept:
             session.run.skip(f"run {name}", "its process had died; it is marked as crashed")
         try:
@@ -106,19 +107,19 @@ def run_graph(graph: Graph, order: Order, *, refresh: bool = False) -> "State[st
             raise
         drain(context.flow_run.id, session.run.num_task_runs)
         if refresh and corpus is not None:
-            before = session.run.past.artifact("corpus-report", None)
+            before = past.artifact("corpus-report", None)
             announce_corpus(order.given, before, corpus)
         done = summarise_record(_record(session, {}))
         return Completed(message=done, data=session.run.name)
 
 
-def _open_session(order: Order, home: Home, plan: GraphPlan) -> Session:
-    tally, store = Tally(), home.open_store()
+def _open_session(order: Order, home: Home, plan: GraphPlan, past: PastResults) -> Session:
+    tally = Tally()
     run = PipelineRun(
-        store,
+        past.store,
         home.path,
         order.recipe.compute.cores,
-        past=PastResults.load(home.runs, order.recipe.name, store),
+        past=past,
         selection=order.selection,
         wanted=plan.wanted,
         limits=order.recipe.compute.limits,

@@ -22,12 +22,12 @@ from tasks.launch import Workers
 from tasks.limits import NO_LIMITS, StageLimits
 from tasks.machine import machine_facts
 from tasks.observer import Observer, Position, log_path
-from tasks.past_results import PastResults
+from tasks.past_results import PastResults, Slot
 from tasks.prefect_task import as_task, name_work
 from tasks.progress_artifact import ProgressArtifact
 from tasks.runner import Job as Asked
 from tasks.runner import Runner
-from tasks.selection import Selection, Slot
+from tasks.selection import Selection
 from tasks.stage import (
     Input,
     Ref,

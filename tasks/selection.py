@@ -6,11 +6,10 @@ from fnmatch import fnmatchcase
 from typing import Self
 
 from pipeline_data.errors import RecipeError
+from tasks.past_results import Slot
 from tasks.plan import Planned
 from tasks.stages import STAGES
 
-Slot = tuple[str, str | None]
-"""Stage and shard."""
 NUM_NAMED = 3
 ALL_SHARDS = "*"
 
@@ -81,14 +80,7 @@ class Selection:
                 raise RecipeError(f"until {self.until}: this recipe has no such stage here")
         else:
             return None
-        chosen: dict[Slot, None] = {}
-        queue = list(wanted)
-        while queue:
-            row = queue.pop()
-            if (row.stage, row.shard) not in chosen:
-                chosen[row.stage, row.shard] = None
-                queue += row.inputs
-        return frozenset(chosen)
+        return frozenset(_with_inputs(wanted))
 
     def _matches(self, shard: str | None) -> bool:
         return fnmatchcase(shard or "", self.shards)
@@ -109,7 +101,7 @@ class Selection:
         """With ``only``, all that the wanted results need must be in the store or among them."""
         missing = [
             f"{row.stage} {row.shard}" if row.shard else row.stage
-            for row in _ancestors(wanted).values()
+            for row in _with_inputs(wanted).values()
             if row.decision.action == "run" and row.stage not in self.only
         ]
         if missing:
@@ -121,7 +113,8 @@ class Selection:
             )
 
 
-def _ancestors(rows: Sequence[Planned]) -> Mapping[Slot, Planned]:
+def _with_inputs(rows: Sequence[Planned]) -> Mapping[Slot, Planned]:
+    """The rows and all that they are made of, however far up."""
     found: dict[Slot, Planned] = {}
     queue = list(rows)
     while queue:
