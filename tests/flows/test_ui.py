@@ -103,15 +103,24 @@ def forced_run(
 
 
 def submit_form(page: "sync_api.Page") -> UUID:
-    """The id of the run that the server makes of a form, clicking again while it is too busy."""
+    """The id of the run that the server makes of a form."""
+    created = click(page.get_by_role("button", name="Submit"), "POST", "/create_flow_run")
+    return UUID(created.json()["id"])
+
+
+def click(target: "sync_api.Locator", method: str, path: str) -> "sync_api.Response":
+    """What the server answers to the request of a click, clicking again while it is too busy."""
+    page = target.page
     for _ in range(20):
-        with page.expect_response(lambda r: r.url.endswith("/create_flow_run")) as created:
-            page.get_by_role("button", name="Submit").click()
-        if created.value.status != 503:
+        with page.expect_response(
+            lambda r: r.request.method == method and path in r.url
+        ) as answered:
+            target.click()
+        if answered.value.status != 503:
             break
         page.wait_for_timeout(3000)
-    assert created.value.status == 201, created.value.text()
-    return UUID(created.value.json()["id"])
+    assert answered.value.ok, (answered.value.status, answered.value.text())
+    return answered.value
 
 
 def save_picture(page: "sync_api.Page", name: str) -> None:
@@ -212,8 +221,7 @@ def test_a_schedule_is_switched_on_and_off(
     switch = page.get_by_role("switch", name=re.compile("toggle At 02:00"))
     sync_api.expect(switch).not_to_be_checked()
     for active in (True, False):
-        with page.expect_response(lambda r: "/schedules/" in r.url and r.ok):
-            switch.click()
+        click(switch, "PATCH", "/schedules/")
         sync_api.expect(switch).to_be_checked(checked=active)
         assert [s.active for s in find_deployment("corpus/corpus").schedules] == [active]
 
