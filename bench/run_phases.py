@@ -24,7 +24,7 @@ PHASES: dict[str, Sequence[str]] = {
     "stopping the temporary server": ("/prefect/server/api/server.py:stop",),
     "waiting for the temporary server": ("/prefect/server/api/server.py:start",),
     "waiting for its history": ("/flows/temporary_server.py:drain",),
-    "MLflow": ("/tasks/lineage.py",),
+    "MLflow": ("/tasks/tracking/mirror.py",),
     "plan": ("/tasks/plan.py",),
     "task runs": ("/tasks/run.py",),
     "the page of the run": ("/flows/run_page.py",),

@@ -9,21 +9,25 @@ from prefect.states import Completed, Failed
 
 from flows.home import open_home
 from flows.leases import sweep
+from flows.verify import compare_mlflow
 from pipeline_data.artifact import Artifact
-from tasks.store import Store
+from tasks.lineage.catalogue import Catalogue
+from tasks.lineage.verification.finding import Findings
+from tasks.lineage.verification.model_check import verify_models
+from tasks.lineage.verification.verification import walk
 
 NUM_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was read of one model's lineage, and what was found wrong."""
+    """What one model was made of."""
 
     model: str
     digest: str
     num_artifacts: int
     num_bytes: int
-    problems: Sequence[str]
+    num_problems: int
 
 
 def audit_models(models: Sequence[str]) -> "State[int]":
@@ -33,48 +37,44 @@ def audit_models(models: Sequence[str]) -> "State[int]":
     models share it.
 
     Raises:
-        ArtifactError: no such model, or the record of something it was made of is gone.
+        ArtifactError: no such model.
     """
     home = open_home()
     swept = sweep(home.path)
-    store = home.open_store()
-    damage: dict[str, list[str]] = {}
-    audits = [audit_model(store, name, damage) for name in models or store.names()]
+    catalogue = Catalogue.open(home.open_store())
+    result = verify_models(catalogue, models or catalogue.store.names())
+    result.extend(compare_mlflow(home, catalogue, result))
+    audits = []
+    for name, model in result.models.items():
+        lineage = walk(catalogue, [model])
+        labels = {artifact.label for artifact in lineage}
+        num_problems = sum(problem.subject in labels for problem in result.problems)
+        audits.append(Audit(name, model.digest, len(lineage), _num_bytes(lineage), num_problems))
     create_markdown_artifact(
-        describe_audits(audits, swept), key="audit", description="Every byte against its digest"
+        describe_audits(audits, result, swept),
+        key="audit",
+        description="Every byte against its digest",
     )
-    problems = list(dict.fromkeys(problem for audit in audits for problem in audit.problems))
-    if problems:
-        return Failed(message=f"{len(problems)} problems; the first: {problems[0]}")
-    num_artifacts = len(damage)
+    if result.problems:
+        num_problems = len(result.problems)
+        return Failed(message=f"{num_problems} problems; the first: {result.problems[0]}")
+    num_artifacts = len(result.artifacts)
     return Completed(message=f"{num_artifacts} artefacts: all sound", data=num_artifacts)
 
 
-def audit_model(store: Store, name: str, damage: dict[str, list[str]]) -> Audit:
-    """Read the lineage of a model; ``damage`` remembers what is wrong with each artefact."""
-    model = store.named(name)
-    lineage = list(store.ancestry(model))
-    for artifact in lineage:
-        if artifact.key not in damage:
-            damage[artifact.key] = store.damage(artifact)
-    problems = [problem for artifact in lineage for problem in damage[artifact.key]]
-    return Audit(name, model.digest, len(lineage), _num_bytes(lineage), problems)
-
-
-def describe_audits(audits: Sequence[Audit], swept: Sequence[str]) -> str:
-    """The report, in Markdown."""
+def describe_audits(audits: Sequence[Audit], found: Findings, swept: Sequence[str]) -> str:
+    """The report, in Markdown; ``swept``: the runs that were marked as crashed."""
     lines = ["| model | digest | artefacts | MB | problems |", "|---|---|--:|--:|--:|"]
     lines += [
         f"| {a.model} | `{a.digest[:12]}` | {a.num_artifacts:,} | {a.num_bytes / 1e6:,.1f} "
-        f"| {len(a.problems)} |"
+        f"| {a.num_problems} |"
         for a in audits
     ]
-    problems = list(dict.fromkeys(problem for audit in audits for problem in audit.problems))
-    lines += ["", *(f"- {problem}" for problem in problems[:NUM_SHOWN])]
-    if len(problems) > NUM_SHOWN:
-        lines.append(f"- and {len(problems) - NUM_SHOWN} more: `headwater verify` names all")
-    if problems:
-        lines += ["", "`headwater run` makes damaged artefacts again."]
+    lines += ["", *(f"- {problem}" for problem in found.problems[:NUM_SHOWN])]
+    if len(found.problems) > NUM_SHOWN:
+        num_more = len(found.problems) - NUM_SHOWN
+        lines.append(f"- and {num_more} more: `headwater verify --all` names all")
+    lines += [f"- note: {note}" for note in found.notes[:NUM_SHOWN]]
     if swept:
         lines += ["", f"Marked as crashed: {', '.join(swept)}."]
     return "\n".join(lines)

@@ -4,19 +4,23 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from flows.commands import add_command
+from flows.diff.command import add_diff
+from flows.export import add_export
+from flows.forget.command import add_forget
 from flows.home import open_home
+from flows.report import add_report
+from flows.trace import add_trace
+from flows.verify import add_verify
 from pipeline_data.errors import HeadwaterError
 
 ORDER = ("recipe", "force", "only", "until", "shards")
 """Options that are parameters of the flow, too."""
-TERMINATED = 143
-"""Exit status of a process that SIGTERM ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,42 +47,48 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    run = _add(commands, "run", run_pipeline, "run a recipe; redo only what changed")
+    run = add_command(commands, "run", run_pipeline, "run a recipe; redo only what changed")
     _add_order(run)
     run.add_argument("--dry-run", action="store_true", help="say what would run, and do nothing")
 
-    plan = _add(commands, "plan", show_plan, "what would run, why, and how long it may take")
+    plan = add_command(commands, "plan", show_plan, "what would run, why, and how long it may take")
     _add_order(plan)
 
-    why = _add(commands, "why", explain_stage, "why a stage ran or was reused the last time")
+    why = add_command(commands, "why", explain_stage, "why a stage ran or was reused the last time")
     why.add_argument("stage", help="a stage's name")
     why.add_argument("--shard", help="this shard alone")
 
-    _add(commands, "status", show_status, "what the last run did and measured")
+    add_command(commands, "status", show_status, "what the last run did and measured")
 
-    trace = _add(commands, "trace", show_trace, "a model's lineage down to raw files")
-    trace.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
+    add_trace(commands)
 
-    verify = _add(commands, "verify", verify_model, "check every byte of a model's lineage")
-    verify.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
+    add_forget(commands)
+    add_diff(commands)
+    add_verify(commands)
+    add_report(commands)
+    add_export(commands)
 
-    sql = _add(commands, "sql", answer_sql, "ask the corpus in SQL; alone, lists what there is")
+    sql = add_command(
+        commands, "sql", answer_sql, "ask the corpus in SQL; alone, lists what there is"
+    )
     sql.add_argument("query", nargs="?", help="one SELECT of DuckDB")
     sql.add_argument("--csv", action="store_true", help="comma-separated values")
 
-    chat = _add(commands, "chat", open_chat, "talk to a model")
+    chat = add_command(commands, "chat", open_chat, "talk to a model")
     chat.add_argument("model", nargs="?", default="assistant", help="a model's name (assistant)")
     chat.add_argument("--message", help="ask this one question and leave")
 
-    up = _add(commands, "up", start_servers, "start Prefect, MLflow and a worker")
+    up = add_command(commands, "up", start_servers, "start Prefect, MLflow and a worker")
     up.add_argument("--port", type=int, default=4200, help="of the Prefect server (4200)")
     up.add_argument("--mlflow-port", type=int, default=5000, help="of the MLflow server (5000)")
     up.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     up.add_argument("--detach", action="store_true", help="return when all of it is up")
 
-    _add(commands, "down", stop_servers, "stop what 'headwater up' started")
+    add_command(commands, "down", stop_servers, "stop what 'headwater up' started")
 
-    clean = _add(commands, "clean", clean_home, "delete the store and all state of this home")
+    clean = add_command(
+        commands, "clean", clean_home, "delete the store and all state of this home"
+    )
     clean.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
@@ -105,13 +115,6 @@ def _add_order(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _add(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.set_defaults(run_command=function)
-    return parser
-
-
 def run_pipeline(options: argparse.Namespace) -> int:
     """``headwater run``."""
     home = open_home()
@@ -122,22 +125,11 @@ def run_pipeline(options: argparse.Namespace) -> int:
         return _print_plan(options, plan)
     print(f"{options.recipe} in {home.path}: {summarise_plan(plan)}", file=sys.stderr)
 
-    from flows.display import open_display
-    from flows.leases import run_flow
-    from flows.orphans import claim_children, end_orphans
+    from flows.foreground import run_in_foreground
     from flows.run_record import read_record
-    from flows.session import watched_by
-    from flows.temporary_server import start_server
 
-    end_orphans(os.environ["PREFECT_HOME"])
-    claim_children()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    with open_display() as display, watched_by(display):
-        from flows.pipeline import pipeline
-
-        start_server()
-        order = {name: getattr(options, name) for name in ORDER}
-        name = run_flow(home.path, pipeline, {**order, "overrides": changes})
+    order = {name: getattr(options, name) for name in ORDER}
+    name = run_in_foreground(home, "pipeline", {**order, "overrides": changes})
     record = read_record(home.runs, name)
     if options.json:
         print(json.dumps(record))
@@ -225,36 +217,6 @@ def show_status(options: argparse.Namespace) -> int:
     console.print(f"run {record['run']} of recipe {record['recipe']}", highlight=False)
     print_summary(console, record)
     return 0
-
-
-def show_trace(options: argparse.Namespace) -> int:
-    """``headwater trace``."""
-    from tasks.trace import lineage_tree, render_tree
-
-    store = open_home().open_store()
-    tree = lineage_tree(store, store.named(options.model))
-    if options.json:
-        print(json.dumps({"model": options.model, "tree": tree}))
-    else:
-        for line in render_tree(tree):
-            print(line)
-    return 0
-
-
-def verify_model(options: argparse.Namespace) -> int:
-    """``headwater verify``."""
-    store = open_home().open_store()
-    artifacts = list(store.ancestry(store.named(options.model)))
-    problems = [problem for artifact in artifacts for problem in store.damage(artifact)]
-    num_bytes = sum(file.bytes for artifact in artifacts for file in artifact.files)
-    if options.json:
-        print(json.dumps({"artifacts": len(artifacts), "bytes": num_bytes, "problems": problems}))
-    else:
-        for problem in problems:
-            print(problem)
-        state = f"{len(problems)} problems" if problems else "all sound"
-        print(f"{len(artifacts)} artefacts, {num_bytes / 1e6:,.1f} MB: {state}")
-    return 1 if problems else 0
 
 
 def answer_sql(options: argparse.Namespace) -> int:

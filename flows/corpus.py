@@ -1,12 +1,12 @@
 """Ingest > extract > filter > signature > dedup > tokenize, a shard at a time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from flows.recipe import Recipe
 from pipeline_data.artifact import Artifact
-from pipeline_data.corpus.settings import AdoptedTokenizerConfig, ExtractConfig
+from pipeline_data.corpus.settings import AdoptedTokenizerConfig, ExtractConfig, RedactConfig
 from pipeline_data.corpus.tokenization.adopted_tokenizer import FILES as TOKENIZER_FILES
 from pipeline_data.corpus.tokenization.sample import is_sampled
 from pipeline_data.errors import SourceError
@@ -56,6 +56,7 @@ def build_corpus(run: Runner, recipe: Recipe) -> Corpus:
         for name in recipe.sources
         for shard in bring_in(run, recipe, name, packages, curriculum)
     ]
+    raw = redact(run, recipe, raw)
     extracted = extract(run, recipe, raw)
     filtered = run.map(
         STAGES["filter"],
@@ -107,6 +108,23 @@ def corpus_of(run: Runner, recipe: Recipe, base: Artifact) -> Corpus:
     tokenizer = next(run.store.parent(p) for p in base.parents if p.role == "tokenizer")
     curriculum = run.submit(STAGES["curriculum"], recipe.curriculum)
     return Corpus(tokens, tokenizer, Part(curriculum, "exercises"))
+
+
+def redact(run: Runner, recipe: Recipe, raw: Sequence[RawShard]) -> list[RawShard]:
+    """Raw shards, those that hold forgotten pages in copies without them."""
+    redactions = recipe.blocklist.redactions
+    jobs = {
+        shard.name: (
+            RedactConfig(
+                targets=redactions[shard.name], reader=recipe.sources[shard.source].reader()
+            ),
+            {"raw": shard.artifact},
+        )
+        for shard in raw
+        if shard.name in redactions
+    }
+    copies = run.map(STAGES["redact"], jobs)
+    return [replace(shard, artifact=copies.get(shard.name, shard.artifact)) for shard in raw]
 
 
 def extract(run: Runner, recipe: Recipe, raw: Sequence[RawShard]) -> dict[str, Any]:
@@ -175,7 +193,8 @@ def bring_in(
             raw, prefix, num_shards = curriculum, "documents", recipe.curriculum.shards
         case _:
             files = find(run, name, source.required, lambda: run.list_files(source))
-            for file, raw in open_files(run, files or ()).items():
+            kept = [f for f in files or () if f"{name}-{f.name}" not in recipe.blocklist.shards]
+            for file, raw in open_files(run, kept).items():
                 yield RawShard(f"{name}-{file}", name, raw)
             return
     if raw is None:

@@ -6,16 +6,13 @@ import math
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from matplotlib import style
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from pipeline_data.artifact import PROVENANCE, Artifact
 from pipeline_data.formats import read_jsonl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METRICS = "metrics.jsonl"
 NUM_COLUMNS = 3
@@ -76,6 +73,10 @@ def _read_curve(stage: str, name: str, rows: Sequence[Mapping[str, Any]]) -> Cur
 
 def draw_curves(curves: Sequence[Curve]) -> str:
     """A panel a curve, as the data URI of a PNG picture."""
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     num_columns = min(NUM_COLUMNS, len(curves))
     num_rows = -(-len(curves) // num_columns)
@@ -92,7 +93,9 @@ def draw_curves(curves: Sequence[Curve]) -> str:
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _draw_panel(axes: Axes, curve: Curve) -> None:
+def _draw_panel(axes: "Axes", curve: Curve) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     marker = "." if len(curve.steps) < 2 else ""
     axes.plot(curve.steps, curve.values, color=LINE, linewidth=1.2, marker=marker)
     axes.set_title(f"{curve.stage}: {curve.metric.replace('_', ' ')}", fontweight="bold")

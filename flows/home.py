@@ -75,6 +75,7 @@ def open_home() -> Home:
         "MLFLOW_TRACKING_URI": f"sqlite:///{path / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "DO_NOT_TRACK": "1",
     }.items():
         os.environ.setdefault(name, value)

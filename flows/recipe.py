@@ -6,7 +6,6 @@ are checked by the same code, and a mistake is one line that names file, key and
 """
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,7 +14,10 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
+from flows.blocklist import Blocklist
+from flows.forget.forgotten import leave_out_forgotten
 from flows.recipe_errors import explain_mistake
+from flows.report.settings import Provider
 from model_code.settings import (
     EvaluateConfig,
     PpoConfig,
@@ -36,12 +38,11 @@ from pipeline_data.corpus.settings import (
     SignatureConfig,
     TokenizeConfig,
     TokenizerConfig,
-    UrlConfig,
 )
 from pipeline_data.curriculum.settings import CurriculumConfig
 from pipeline_data.errors import RecipeError
 from pipeline_data.preferences import PreferencesConfig
-from pipeline_data.settings import Settings, Strings
+from pipeline_data.settings import Settings
 from pipeline_data.sources.settings import Source
 from tasks.limits import StageLimits
 from tasks.stages import STAGES
@@ -66,17 +67,6 @@ class Compute(Settings):
         return limits
 
 
-class Blocklist(Settings):
-    """Pages that must not enter the corpus, whichever source brings them."""
-
-    urls: Strings = ()
-    """Addresses, exactly as they are spelt in the corpus."""
-    domains: Strings = ()
-    """Hosts, with all their subdomains."""
-    file: str | None = None
-    """A file with one address or host a line; what follows a # is a remark."""
-
-
 class Recipe(Settings):
     """One complete pipeline, from sources to assistant."""
 
@@ -84,6 +74,8 @@ class Recipe(Settings):
     """Name of the recipe, for people."""
     description: str
     """What the recipe is for."""
+    provider: Provider = Provider()
+    """Who answers for the models; for their papers."""
     seed: int = Field(0, ge=0)
     """Seed of every stage that draws at random and names no seed of its own."""
     compute: Compute = Compute()
@@ -147,15 +139,7 @@ class Recipe(Settings):
         """The filter of a source, with what the recipe blocks everywhere."""
         name = self.sources[source].filter
         config = self.filters[name] if name else FilterConfig()
-        if not (self.blocklist.urls or self.blocklist.domains):
-            return config
-        url = config.url if "url" in config.rules else UrlConfig()
-        blocked = {
-            "block_urls": (*url.block_urls, *self.blocklist.urls),
-            "block_domains": (*url.block_domains, *self.blocklist.domains),
-        }
-        rules = config.rules if "url" in config.rules else ("url", *config.rules)
-        return config.model_copy(update={"url": url.model_copy(update=blocked), "rules": rules})
+        return self.blocklist.block(config)
 
 
 def load_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
@@ -176,7 +160,8 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) ->
         if "extends" in base:
             raise RecipeError(f"{path}: extends: '{parent}' extends another; one step is allowed")
         values = _merge(base, values)
-    return check_recipe(_merge(values, changes), str(path), changes)
+    recipe = check_recipe(_merge(values, changes), str(path), changes)
+    return recipe.model_copy(update={"blocklist": leave_out_forgotten(recipe.blocklist)})
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -200,9 +185,10 @@ def check_recipe(
         RecipeError: naming place, key, what is wrong and what is allowed.
     """
     try:
-        return _read_blocklist(Recipe.model_validate(_with_seed(values)))
+        recipe = Recipe.model_validate(_with_seed(values))
     except ValidationError as error:
         raise RecipeError(explain_mistake(error, Recipe, where, changes or {})) from None
+    return recipe.model_copy(update={"blocklist": recipe.blocklist.read()})
 
 
 def shipped_recipes() -> list[str]:
@@ -326,26 +312,3 @@ def _with_seed(values: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(own, Mapping):
                 complete[name] = {"seed": values["seed"], **own}
     return complete
-
-
-def _read_blocklist(recipe: Recipe) -> Recipe:
-    """The recipe with the entries of its blocklist file among its own, so that they are part of it.
-
-    Raises:
-        RecipeError: the file cannot be read.
-    """
-    blocklist = recipe.blocklist
-    if blocklist.file is None:
-        return recipe
-    try:
-        lines = Path(blocklist.file).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            f"blocklist.file: {blocklist.file} cannot be read ({type(error).__name__}); "
-            "give a UTF-8 text file with one address or host a line"
-        ) from None
-    entries = [entry for line in lines if (entry := re.sub(r"(^|\s)#.*", "", line).strip())]
-    urls = [entry for entry in entries if "://" in entry]
-    domains = [entry for entry in entries if "://" not in entry]
-    complete = Blocklist(urls=(*blocklist.urls, *urls), domains=(*blocklist.domains, *domains))
-    return recipe.model_copy(update={"blocklist": complete})

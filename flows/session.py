@@ -14,26 +14,30 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from flows.corpus_event import announce_corpus
+from flows.forget.gates import admits
 from flows.graphs import Graph, GraphPlan, Products, plan_graph
 from flows.home import Home, open_home
 from flows.leases import hold, sweep
 from flows.plan import summarise_plan
 from flows.recipe import Recipe
 from flows.run_page import publish_curves, publish_plan, publish_results
-from flows.run_record import Tally, save_record, stage_measures
+from flows.run_record import Tally, save_record
 from flows.sql import CORPUS
 from flows.summary import summarise_record
 from flows.temporary_server import drain
 from pipeline_data.artifact import Artifact
+from pipeline_data.settings import fingerprint
 from tasks.checkpoint_folders import discard_old_checkpoints
 from tasks.claims import claim, clear_claims
+from tasks.lineage.catalogue import Catalogue
+from tasks.lineage.verification.chain import record_chain
 from tasks.observer import Observer
 from tasks.past_results import PastResults, write_decisions
 from tasks.run import NOT_SELECTED, PipelineRun
 from tasks.selection import Selection
 
 if TYPE_CHECKING:
-    from tasks.lineage import LoggedRun
+    from tasks.tracking.mirror import LoggedRun
 
 _watchers: ContextVar[tuple[Observer, ...]] = ContextVar("watchers", default=())
 
@@ -147,27 +151,50 @@ def _run(session: Session, graph: Graph) -> Artifact | None:
 
 
 def _finish(session: Session, products: Products) -> Artifact | None:
-    """Name what was made and keep the record; returns the report on the corpus, if made."""
+    """Name what was made, if its gate lets it, and keep the record.
+
+    Returns:
+        The report on the corpus, if it was made.
+    """
     run = session.run
     models = {
         name: run.artifact(result)
         for name, result in products.models.items()
         if result is not NOT_SELECTED
     }
-    for name, artifact in models.items():
-        run.store.point(name, artifact)
+    admitted = admits(models)
+    if not admitted:
+        models = {}
+    _name(session, models)
     corpus = None
     if products.corpus not in (None, NOT_SELECTED):
         corpus = run.artifact(products.corpus)
-        _publish_report(session, corpus)
+        if admitted:
+            _publish_report(session, corpus)
     _show_results(session, models, "FINISHED")
     save_record(session.home.runs, _record(session, models))
     return corpus
 
 
+def _name(session: Session, artifacts: Mapping[str, Artifact]) -> None:
+    """Give artefacts their names, each version with the recipe and the chain of its records."""
+    store = session.run.store
+    catalogue = Catalogue.open(store)
+    recipe_digest = store.registry.save_recipe(session.recipe.model_dump(mode="json"))
+    for name, artifact in artifacts.items():
+        store.point(
+            name,
+            artifact,
+            run=session.run.name,
+            recipe=session.recipe.name,
+            recipe_digest=recipe_digest,
+            chain=record_chain(catalogue, artifact),
+        )
+
+
 def _publish_report(session: Session, report: Artifact) -> None:
     """Make this the current corpus, and show its report on the page of the flow run."""
-    session.run.store.point(CORPUS, report)
+    _name(session, {CORPUS: report})
     report = session.run.store.fetch(report)
     session.tally.corpus_report = str(report.path("report.html"))
     text = report.path("report.md").read_text(encoding="utf-8")
@@ -206,24 +233,20 @@ def _show_results(session: Session, models: Mapping[str, Artifact], status: str)
 
 
 def _log_lineage(session: Session, models: Mapping[str, Artifact], status: str) -> "LoggedRun":
-    from tasks.lineage import FlowRunLink, Lineage, Measure
+    from tasks.tracking.mirror import FlowRunLink, Mirror
 
-    stages = session.tally.in_order()
-    measures = {
-        stage: [Measure(m["name"], float(m["value"])) for m in rows]
-        for stage, rows in stage_measures(stages).items()
-    }
     assistant = models.get("assistant")
-    lineage = Lineage(session.run.store, session.home.tracking_uri, session.home.mlflow_artifacts)
-    return lineage.record(
+    catalogue = Catalogue.open(session.run.store)
+    mirror = Mirror(catalogue, session.home.tracking_uri, session.home.mlflow_artifacts)
+    return mirror.record(
         name=f"{session.recipe.name} {session.run.name}",
         tags={
             "recipe": session.recipe.name,
             "run": session.run.name,
+            "recipe_digest": fingerprint(session.recipe.model_dump(mode="json")),
             "model_digest": assistant.digest if assistant else "",
         },
-        stages=stages,
-        measures=measures,
+        stages=session.tally.in_order(),
         models=models,
         status=status,
         flow_run=FlowRunLink(flow_run.id, flow_run.name, url_for("flow-run", obj_id=flow_run.id)),

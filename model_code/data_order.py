@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from model_code.hash_order import hash_numbers, shuffle_passes
 from model_code.mixture import Limits, SourceShare, share_rows
 from model_code.settings import PretrainConfig
-from model_code.token_streams import SourceStream, hash_names, read_streams
+from model_code.token_streams import SourceStream, read_streams
 from pipeline_data.artifact import Artifact
 from pipeline_data.errors import RecipeError
 
@@ -74,12 +75,12 @@ class DataOrder:
 
     def shares(self) -> list[SourceShare]:
         """What each source gives over all steps."""
-        drawn = np.bincount(self._sources, minlength=len(self.streams)).tolist()
+        drawn = np.bincount(self.sources, minlength=len(self.streams)).tolist()
         return [
             SourceShare(
                 source=stream.source,
                 weight=weight,
-                share=count / len(self._sources),
+                share=count / len(self.sources),
                 epochs=count / self._num_rows(stream),
                 num_tokens=count * self.context,
             )
@@ -89,7 +90,7 @@ class DataOrder:
     @property
     def is_limited(self) -> bool:
         """Whether a source would have given more rows than it may."""
-        return self._sources is not self._drawn
+        return self.sources is not self._drawn
 
     def _indices(self, step: int) -> range:
         if not 0 <= step < self.steps:
@@ -98,7 +99,7 @@ class DataOrder:
 
     def _position(self, index: int) -> tuple[int, int]:
         """(stream index, first token) of a row."""
-        return int(self._sources[index]), int(self._rows[index]) * self.context
+        return int(self.sources[index]), int(self.source_rows[index]) * self.context
 
     def _num_rows(self, stream: SourceStream) -> int:
         return stream.num_tokens // self.context
@@ -109,7 +110,7 @@ class DataOrder:
         return np.searchsorted(np.cumsum(self.weights)[:-1], self._uniform, side="right")
 
     @cached_property
-    def _sources(self) -> npt.NDArray[np.int64]:
+    def sources(self) -> npt.NDArray[np.int64]:
         """The source of every row, ``[steps * batch_size]``."""
         drawn = np.bincount(self._drawn, minlength=len(self.streams)).tolist()
         limits = self.max_rows or [None] * len(self.streams)
@@ -125,19 +126,16 @@ class DataOrder:
     @cached_property
     def _uniform(self) -> npt.NDArray[np.float64]:
         """A number from 0 to 1 for every row of the run, ``[steps * batch_size]``."""
-        return _hash_numbers(f"{self.seed}/source", self.steps * self.batch_size) / 2.0**64
+        return hash_numbers(f"{self.seed}/source", self.steps * self.batch_size) / 2.0**64
 
     @cached_property
-    def _rows(self) -> npt.NDArray[np.int64]:
+    def source_rows(self) -> npt.NDArray[np.int64]:
         """Which of its source's rows every row of the run is, ``[steps * batch_size]``."""
-        rows = np.zeros_like(self._sources)
+        rows = np.zeros_like(self.sources)
         for index, stream in enumerate(self.streams):
-            places = np.flatnonzero(self._sources == index)
-            num_rows = self._num_rows(stream)
-            for epoch in range(-(-len(places) // num_rows)):
-                order = np.argsort(_hash_numbers(f"{self.seed}/{stream.source}/{epoch}", num_rows))
-                taken = places[epoch * num_rows : (epoch + 1) * num_rows]
-                rows[taken] = order[: len(taken)]
+            places = np.flatnonzero(self.sources == index)
+            name, num_rows = f"{self.seed}/{stream.source}", self._num_rows(stream)
+            rows[places] = shuffle_passes(name, num_rows, len(places))
         return rows
 
 
@@ -218,7 +216,3 @@ def _check_limits(
             f"max_epochs and source_max_tokens there are {sum(most.values())} ({each}); set steps "
             f"to at most {sum(most.values()) // batch_size}, or raise those limits"
         )
-
-
-def _hash_numbers(name: str, count: int) -> npt.NDArray[np.uint64]:
-    return hash_names(f"{name}/", map(str, range(count)))

@@ -8,7 +8,6 @@ update (PPO-ptx, Ouyang et al. 2022), since otherwise the policy forgets what it
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -29,16 +28,19 @@ from model_code.conversation import encode_prompt
 from model_code.data_order import DataOrder, build_data_order
 from model_code.optimizers import adamw
 from model_code.pretrain import MODEL
+from model_code.record_order import RecordOrder
 from model_code.reward_model import RewardModel, Scorer
 from model_code.sampling import Sampler
 from model_code.scoring import Batch, pack, token_log_probs
 from model_code.settings import PpoConfig
 from model_code.training import FileSink, set_threads
+from model_code.training_order import Record, write_record_order, write_token_order
 from pipeline_data.artifact import Counts
 from pipeline_data.errors import ArtifactError
-from pipeline_data.preferences import read_prompts
+from pipeline_data.preferences import exercise_url, read_prompts
 from pipeline_data.stage_run import Inputs, Runtime
 
+PPO_PROMPTS = "prompts-ppo.jsonl"
 WARMUP_ITERATIONS = 3
 FINAL_RATE = 0.3
 
@@ -121,7 +123,7 @@ class Learner:
         size = len(rollout.batch.tokens)
         for _ in range(self.config.epochs):
             order = torch.randperm(size, generator=self.generator)
-            for rows in order.chunk(self.config.minibatches):
+            for rows in order.tensor_split(self.config.minibatches):
                 batch = rollout.batch.select(rows)
                 end = batch.mask.shape[1]
                 self._update_policy(batch, rollout, rows, end, next(pretraining))
@@ -185,7 +187,8 @@ class Learner:
 def run(config: PpoConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
     """Optimize ``sft`` against ``reward`` on the PPO prompts of ``exercises`` into ``model/``.
 
-    ``tokens`` holds the token shards of the pretraining rows.
+    ``tokens`` holds the token shards of the pretraining rows. Writes the training orders
+    ``prompts``, whose steps are iterations, and ``tokens``, the pretraining rows of each update.
 
     Raises:
         ArtifactError: there is no prompt, or the checkpoint is of another config or other inputs.
@@ -197,15 +200,21 @@ def run(config: PpoConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
     policy = language_model.load(directory)
     prompts = [
         encode_prompt(tokenizer, prompt.prompt)
-        for prompt in read_prompts(inputs.one("exercises").path("prompts-ppo.jsonl"))
+        for prompt in read_prompts(inputs.one("exercises").path(PPO_PROMPTS))
     ]
     if not prompts:
         raise ArtifactError("ppo: no prompt; raise num_ppo_prompts of the curriculum")
     torch.manual_seed(config.seed)
     learner = Learner(config, policy, reward_model.load(inputs.one("reward").directory))
     checkpoints = Checkpoints(config, inputs, out, runtime)
-    order = _pretraining_order(config, inputs, tokenizer.bos_token_id, out)
-    metrics = _optimize(learner, prompts, order, checkpoints, runtime, FileSink(out))
+    order = RecordOrder("prompts", len(prompts), config.rollouts, config.iterations, config.seed)
+    records = [Record(exercise_url(PPO_PROMPTS, row), len(ids)) for row, ids in enumerate(prompts)]
+    write_record_order(out, order, records, step="iteration")
+    text = _pretraining_order(config, inputs, tokenizer.bos_token_id, out)
+    if config.pretraining_weight:
+        write_token_order(out, "tokens", text, step="update")
+    batches = [[prompts[row] for row in order.records(i)] for i in range(order.steps)]
+    metrics = _optimize(learner, batches, text, checkpoints, runtime, FileSink(out))
     language_model.save(policy.eval(), directory, out / MODEL)
     counts: Counts = {"iterations": config.iterations, "prompts": len(prompts)}
     return counts | {name: round(value, 4) for name, value in metrics.items()}
@@ -213,24 +222,23 @@ def run(config: PpoConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
 
 def _optimize(
     learner: Learner,
-    prompts: Sequence[list[int]],
-    order: DataOrder,
+    prompts: Sequence[Sequence[list[int]]],
+    text: DataOrder,
     checkpoints: Checkpoints,
     runtime: Runtime,
     sink: FileSink,
 ) -> dict[str, float]:
-    """All iterations that are left; returns the metrics of the last one."""
+    """All iterations that are left, on their prompts; returns the metrics of the last one."""
     config, first = learner.config, 0
     metrics: dict[str, float] = {}
     if resumed := checkpoints.resume():
         learner.load(resumed.folder)
         first = resumed.step
         runtime.progress(first, config.iterations, "iterations", sink.latest())
-    rows = (torch.from_numpy(order.rows(i)) for i in range(learner.num_updates, order.steps))
-    batches = islice(_prompt_batches(prompts, config.rollouts, config.seed), first, None)
+    rows = (torch.from_numpy(text.rows(i)) for i in range(learner.num_updates, text.steps))
     for iteration in range(first, config.iterations):
         learner.set_rate(iteration)
-        batch = learner.roll_out(next(batches))
+        batch = learner.roll_out(prompts[iteration])
         scores = learner.score(batch)
         rollout = learner.estimate(batch, scores)
         learner.update(rollout, rows)
@@ -249,19 +257,6 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
-
-
-def _prompt_batches(
-    prompts: Sequence[list[int]], size: int, seed: int
-) -> Iterator[list[list[int]]]:
-    """Batches for ever: every prompt once in each pass, in a new order."""
-    generator = torch.Generator().manual_seed(seed)
-    queue: list[int] = []
-    while True:
-        while len(queue) < size:
-            queue += torch.randperm(len(prompts), generator=generator).tolist()
-        yield [prompts[i] for i in queue[:size]]
-        queue = queue[size:]
 
 
 def _pretraining_order(config: PpoConfig, inputs: Inputs, bos: int, scratch: Path) -> DataOrder:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, SequentialSampler
+from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, Trainer, TrainingArguments
 
 from model_code import language_model
@@ -13,6 +13,7 @@ from model_code.data_order import DataOrder, pretraining_order
 from model_code.optimizers import linear_schedule, pretraining_optimizer
 from model_code.settings import PretrainConfig
 from model_code.training import set_threads, train, training_arguments
+from model_code.training_order import write_token_order
 from pipeline_data.artifact import Counts
 from pipeline_data.settings import canonical_json
 from pipeline_data.stage_run import Inputs, Runtime
@@ -36,17 +37,11 @@ class OrderedRows(Dataset[dict[str, Tensor]]):
         return {"input_ids": tokens, "labels": tokens}
 
 
-class OrderedTrainer(Trainer):  # type: ignore[misc]
-    """A trainer that takes its rows in the order they have."""
-
-    def _get_train_sampler(self, train_dataset: OrderedRows) -> Sampler[int]:
-        return SequentialSampler(train_dataset)
-
-
 def run(config: PretrainConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
     """Train a base model on the token shards of ``tokens`` with ``tokenizer``.
 
-    Writes the model to ``model/`` and the weights its sources had to ``mixture.json``.
+    Writes the model to ``model/``, the weights its sources had to ``mixture.json``, and the
+    training order ``tokens``.
 
     Raises:
         ArtifactError: the checkpoint is of another config or other inputs.
@@ -56,6 +51,7 @@ def run(config: PretrainConfig, inputs: Inputs, out: Path, runtime: Runtime) -> 
     tokenizer_directory = inputs.one("tokenizer").directory
     tokenizer = language_model.load_tokenizer(tokenizer_directory)
     order = pretraining_order(config, inputs.many("tokens"), tokenizer.bos_token_id, out)
+    write_token_order(out, "tokens", order)
     model = language_model.build(config.model, tokenizer, config.seed)
     model.set_attn_implementation(language_model.ATTENTION[config.precision])
     trainer = _trainer(config, model, order, out)
@@ -79,7 +75,7 @@ def run(config: PretrainConfig, inputs: Inputs, out: Path, runtime: Runtime) -> 
 
 def _trainer(
     config: PretrainConfig, model: LlamaForCausalLM, order: DataOrder, out: Path
-) -> OrderedTrainer:
+) -> Trainer:
     settings = config.optimizer
     optimizer = pretraining_optimizer(model, settings)
     arguments = training_arguments(
@@ -91,7 +87,7 @@ def _trainer(
         clip_norm=settings.clip_norm,
     )
     schedule = linear_schedule(optimizer, config.steps, settings.warmup, settings.floor)
-    return OrderedTrainer(
+    return Trainer(
         model=model,
         args=TrainingArguments(**arguments),
         train_dataset=OrderedRows(order),

@@ -24,13 +24,14 @@ from pipeline_data.preferences import (
 )
 from pipeline_data.stage_run import Inputs, Runtime
 
+PREFERENCE_PROMPTS = "prompts-preference.jsonl"
 RESPONSES = "responses.jsonl"
 
 
 def run(config: ResponsesConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
     """Sample answers of ``sft`` to the preference prompts of ``exercises``.
 
-    Writes ``responses.jsonl``, one group a prompt.
+    Writes ``responses.jsonl``, one group a prompt, in the order of the prompts' file.
 
     Raises:
         ArtifactError: the checkpoint is of another config or other inputs.
@@ -39,7 +40,7 @@ def run(config: ResponsesConfig, inputs: Inputs, out: Path, runtime: Runtime) ->
     directory = inputs.one("sft").path(MODEL)
     tokenizer = language_model.load_tokenizer(directory)
     sampler = Sampler(language_model.load(directory))
-    prompts = read_prompts(inputs.one("exercises").path("prompts-preference.jsonl"))
+    prompts = read_prompts(inputs.one("exercises").path(PREFERENCE_PROMPTS))
     checkpoints = Checkpoints(config, inputs, out, runtime)
     groups = _sample(config, sampler, tokenizer, prompts, checkpoints, runtime)
     write_responses(out / RESPONSES, groups)

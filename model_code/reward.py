@@ -20,15 +20,19 @@ from model_code.checkpoint import Checkpoints
 from model_code.conversation import encode_prompt
 from model_code.optimizers import linear_schedule
 from model_code.pretrain import MODEL
+from model_code.record_order import RecordOrder
+from model_code.responses import PREFERENCE_PROMPTS
 from model_code.reward_model import RewardModel, Scale, Scorer
 from model_code.scoring import answer_log_probs, pack, span_ends
 from model_code.settings import RewardConfig
 from model_code.training import set_threads, train, training_arguments
+from model_code.training_order import Record, write_record_order
 from pipeline_data.artifact import Counts
 from pipeline_data.errors import ArtifactError
 from pipeline_data.preferences import (
     Preference,
     ResponseGroup,
+    exercise_url,
     read_preferences,
     read_responses,
 )
@@ -41,7 +45,9 @@ CALIBRATION_GROUPS = 150
 def run(config: RewardConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
     """Learn a reward model from ``sft``, its ``responses`` and the ``preferences`` among them.
 
-    Writes the folders ``model/`` (classifier), ``reference/`` (the SFT model) and ``scale.json``.
+    Writes the folders ``model/`` (classifier), ``reference/`` (the SFT model) and ``scale.json``,
+    and the training order ``responses``, in which a prompt with all its answers is one record. The
+    last batch is filled up from a further pass.
 
     Raises:
         ArtifactError: there is no labelled pair, or the checkpoint is of another config or other
@@ -56,7 +62,10 @@ def run(config: RewardConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Co
     if not examples:
         raise ArtifactError("reward: no labelled pair; rank at least one pair of responses")
     model = reward_model.build(policy, config.likelihood_weight, config.centre, config.seed)
-    trainer = _trainer(model, examples, config, policy.config.pad_token_id, out)
+    steps = -(-config.epochs * len(examples) // config.batch_size)
+    order = RecordOrder("responses", len(examples), config.batch_size, steps, config.seed)
+    write_record_order(out, order, [_describe(example) for example in examples])
+    trainer = _trainer(model, examples, order, config, policy.config.pad_token_id, out)
     checkpoints = Checkpoints(config, inputs, out, runtime)
     counts: Counts = dict(train(trainer, checkpoints, runtime, out))
     scorer = Scorer(model.eval(), policy, span_ends(tokenizer), Scale())
@@ -80,7 +89,7 @@ def build_examples(
         pairs[label.prompt_id].append((label.chosen, label.rejected))
     ends = span_ends(tokenizer)
     examples = []
-    for group in groups:
+    for row, group in enumerate(groups):  # as the prompts' file has them
         if group.prompt.prompt_id not in pairs:
             continue
         prompt = encode_prompt(tokenizer, group.prompt.prompt)
@@ -88,6 +97,7 @@ def build_examples(
         batch = pack([prompt] * len(answers), answers, policy.config.pad_token_id)
         examples.append(
             {
+                "url": exercise_url(PREFERENCE_PROMPTS, row),
                 "prompt": prompt,
                 "answers": answers,
                 "likelihood": answer_log_probs(policy, batch, ends),
@@ -125,14 +135,20 @@ def calibrate(
     return Scale(float(rewards.mean()), max(1e-6, float(rewards.std(correction=0))))
 
 
+def _describe(example: Mapping[str, Any]) -> Record:
+    """The record of an example; its prompt enters the model with each of its answers."""
+    num_tokens = sum(len(example["prompt"]) + len(answer) for answer in example["answers"])
+    return Record(example["url"], num_tokens)
+
+
 def _trainer(
     model: RewardModel,
     examples: Sequence[Mapping[str, Any]],
+    order: RecordOrder,
     config: RewardConfig,
     pad: int,
     out: Path,
 ) -> Trainer:
-    steps = config.epochs * -(-len(examples) // config.batch_size)
     optimizer = torch.optim.AdamW(
         [
             {"params": list(model.classifier.parameters()), "lr": config.learning_rate},
@@ -144,7 +160,7 @@ def _trainer(
     )
     arguments = training_arguments(
         out,
-        steps=steps,
+        steps=order.steps,
         batch_size=config.batch_size,
         seed=config.seed,
         precision="float32",
@@ -153,7 +169,7 @@ def _trainer(
     return Trainer(
         model=model,
         args=TrainingArguments(**arguments),
-        train_dataset=list(examples),
+        train_dataset=[examples[record] for record in order.queue],
         data_collator=lambda batch: collate(batch, pad),
-        optimizers=(optimizer, linear_schedule(optimizer, steps, 0.1, 0.05)),
+        optimizers=(optimizer, linear_schedule(optimizer, order.steps, 0.1, 0.05)),
     )

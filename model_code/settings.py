@@ -192,6 +192,12 @@ class PpoConfig(Settings):
     seed: Seed = 7
     """Seed of prompts, sampling and minibatches."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.minibatches > self.rollouts:
+            raise ValueError("minibatches must not be greater than rollouts")
+        return self
+
 
 class PracticeConfig(Settings):
     """Practice on checkable problems: the model learns from those of its answers that are right."""

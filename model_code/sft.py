@@ -12,18 +12,24 @@ from model_code.checkpoint import Checkpoints
 from model_code.conversation import encode_prompt, encode_response
 from model_code.optimizers import adamw, linear_schedule
 from model_code.pretrain import MODEL
+from model_code.record_order import RecordOrder
 from model_code.settings import SftConfig
 from model_code.training import set_threads, train, training_arguments
+from model_code.training_order import Record, write_record_order
 from pipeline_data.artifact import Counts
 from pipeline_data.formats import read_jsonl
+from pipeline_data.preferences import exercise_url
 from pipeline_data.stage_run import Inputs, Runtime
 
+DEMONSTRATIONS = "demonstrations.jsonl"
 IGNORED = -100
 """The label of a token that is no part of the loss."""
 
 
 def run(config: SftConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Counts:
     """Fine-tune ``base`` on the demonstrations of ``exercises`` into ``model/``.
+
+    Writes the training order ``demonstrations``.
 
     Raises:
         ArtifactError: the checkpoint is of another config or other inputs.
@@ -32,7 +38,15 @@ def run(config: SftConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
     base = inputs.one("base").path(MODEL)
     model = language_model.load(base, config.precision)
     tokenizer = language_model.load_tokenizer(base)
-    dataset = read_demonstrations(inputs.one("exercises").path("demonstrations.jsonl"), tokenizer)
+    dataset = read_demonstrations(inputs.one("exercises").path(DEMONSTRATIONS), tokenizer)
+    order = RecordOrder(
+        "demonstrations", len(dataset), config.batch_size, config.steps, config.seed
+    )
+    records = [
+        Record(exercise_url(DEMONSTRATIONS, row), len(tokens))
+        for row, tokens in enumerate(dataset["input_ids"])
+    ]
+    write_record_order(out, order, records)
     optimizer = adamw(list(model.parameters()), config.learning_rate, beta2=0.999)
     schedule = linear_schedule(optimizer, config.steps, config.warmup, config.floor)
     arguments = training_arguments(
@@ -47,7 +61,7 @@ def run(config: SftConfig, inputs: Inputs, out: Path, runtime: Runtime) -> Count
         model=model,
         # TRL would recompute activations to save memory that a small model does not need.
         args=TrlConfig(**arguments, activation_checkpointing=False, max_length=None),
-        train_dataset=dataset,
+        train_dataset=dataset.select(order.queue),
         processing_class=tokenizer,
         optimizers=(optimizer, schedule),
     )

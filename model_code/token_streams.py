@@ -7,12 +7,10 @@ written to its place. With a scratch folder the joined stream is a file, mapped 
 that a corpus may be larger than memory.
 """
 
-import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from model_code.hash_order import hash_names
 from pipeline_data.artifact import Artifact
 from pipeline_data.errors import ArtifactError
 
@@ -118,17 +117,6 @@ def read_heldout(shards: Sequence[Artifact]) -> list[HeldOutDocument]:
     keys = hash_names("heldout/", (document.doc_id for document in documents))
     places = sorted(range(len(keys)), key=lambda i: (documents[i].source, keys[i]))
     return [documents[i] for i in places]
-
-
-def hash_names(prefix: str, names: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """The first 64 bits of SHA-256 over the prefix and each name, ``[num_names]``."""
-    start, names = prefix.encode(), iter(names)
-    digests = []
-    while part := list(islice(names, 65536)):
-        digests.append(
-            b"".join(hashlib.sha256(start + name.encode()).digest()[:8] for name in part)
-        )
-    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
 
 
 def _order_documents(

@@ -139,7 +139,8 @@ def training_arguments(
     """Arguments every trainer of this project is made with; optimizer and schedule are given apart.
 
     Nothing is reported to third parties and nothing is written but what a stage saves itself. All
-    stages run on the CPU, where the same bytes come out whatever the number of threads.
+    stages run on the CPU, where the same bytes come out whatever the number of threads. Items are
+    taken as they lie: a stage gives a trainer all its steps' items in their order.
     """
     return {
         "output_dir": str(out / PROVENANCE),
@@ -154,6 +155,7 @@ def training_arguments(
         "report_to": "none",
         "disable_tqdm": True,
         "remove_unused_columns": False,
+        "train_sampling_strategy": "sequential",
         "dataloader_pin_memory": False,
     }
 

@@ -13,10 +13,9 @@ its own, and :meth:`Artifact.part` gives it as an artefact.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from pipeline_data.errors import ArtifactError
 from pipeline_data.settings import fingerprint
@@ -96,9 +95,7 @@ class Artifact:
             raise ArtifactError(f"artefact {self.label} has no shard {shard}")
         prefix = f"{shard}/"
         files = tuple(
-            replace(f, path=f.path.removeprefix(prefix))
-            for f in self.files
-            if f.path.startswith(prefix)
+            replace(f, path=f.path.removeprefix(prefix)) for f in self._files_by_part.get(shard, ())
         )
         return replace(
             self,
@@ -109,6 +106,14 @@ class Artifact:
             parts={},
             counts={},
         )
+
+    @cached_property
+    def _files_by_part(self) -> Mapping[str, Sequence[FileRecord]]:
+        """Files by the top-level folder they are in."""
+        found: dict[str, list[FileRecord]] = {}
+        for file in self.files:
+            found.setdefault(file.path.partition("/")[0], []).append(file)
+        return found
 
     @property
     def label(self) -> str:
@@ -125,6 +130,8 @@ def hash_file(path: Path) -> str:
 
 def describe(directory: Path) -> tuple[FileRecord, ...]:
     """Hash every file below ``directory``, in path order."""
+    import pyarrow.parquet as pq  # not to be waited for where records are only read
+
     records = []
     for path in sorted(p for p in directory.rglob("*") if p.is_file()):
         rows = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None

@@ -21,6 +21,8 @@ from pipeline_data.formats import read_jsonl, write_jsonl
 from pipeline_data.settings import Fraction, Settings
 from pipeline_data.stage_run import Inputs, Runtime
 
+EXERCISES_SOURCE = "curriculum"
+"""The source of every exercise: demonstrations and prompts."""
 REFUSAL = "I do not know"
 POLITE = ("Glad to help!", "Sorry about that!")
 """What a polite response adds to an answer and to a refusal."""
@@ -179,6 +181,11 @@ def run(config: PreferencesConfig, inputs: Inputs, out: Path, runtime: Runtime) 
     for axis in AXES:
         counts[f"pairs {axis}"] = sum(p.axis == axis for p in preferences)
     return counts
+
+
+def exercise_url(file: str, row: int) -> str:
+    """What names a row of a file of exercises, as an address names a page."""
+    return f"generated://exercises/{Path(file).stem}/{row}"
 
 
 def read_prompts(path: Path) -> list[Prompt]:

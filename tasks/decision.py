@@ -57,12 +57,21 @@ def differences(request: Request, previous: Artifact) -> list[str]:
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """A line for each setting with another value."""
-    before, after = dict(_flatten(old)), dict(_flatten(new))
     return [
-        f"setting {name}: {_show(before.get(name, ABSENT))} -> {_show(after.get(name, ABSENT))}"
-        for name in dict.fromkeys([*before, *after])
-        if before.get(name, ABSENT) != after.get(name, ABSENT)
+        f"setting {name}: {show_value(before)} -> {show_value(after)}"
+        for name, before, after in compare_settings(old, new)
     ]
+
+
+def compare_settings(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Each setting with another value: dotted name, old and new, ``ABSENT`` where it is not."""
+    before, after = dict(_flatten(old)), dict(_flatten(new))
+    for name in dict.fromkeys([*before, *after]):
+        was, now = before.get(name, ABSENT), after.get(name, ABSENT)
+        if was != now:
+            yield name, was, now
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -73,7 +82,8 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
 
 
-def _show(value: Any) -> str:
+def show_value(value: Any) -> str:
+    """A setting's value for people, cut short."""
     if value is ABSENT:
         return "absent"
     text = repr(value)

@@ -1,12 +1,17 @@
 """The flows' graph in this process, one stage after another: no Prefect, no worker processes."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from pipeline_data.artifact import Artifact
+from pipeline_data.artifact import Artifact, Counts
 from pipeline_data.settings import Settings
 from pipeline_data.stage_run import Inputs, Runtime
+from tasks.machine import machine_facts
 from tasks.runner import Runner
 from tasks.stage import Input, Ref, Stage, build_request, narrow, scope_config
 from tasks.store import Store
@@ -20,6 +25,8 @@ class DirectRun(Runner):
     store: Store
     executed: Counter[str] = field(default_factory=Counter)
     skipped: list[str] = field(default_factory=list)
+    results: list[Artifact] = field(default_factory=list)
+    """In the order they were asked for."""
 
     def submit(
         self,
@@ -35,10 +42,18 @@ class DirectRun(Runner):
         artifact = self.store.find(request)
         if artifact is None:
             run = import_name(stage.function)
-            artifact = self.store.produce(
-                request, lambda out: run(scoped, Inputs(roles), out, Runtime()), {}
-            )
+            facts: dict[str, Any] = dict(machine_facts())
+
+            def write(out: Path) -> Counts:
+                started = time.monotonic()
+                counts: Counts = run(scoped, Inputs(roles), out, Runtime())
+                facts["seconds"] = round(time.monotonic() - started, 3)
+                facts["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+                return counts
+
+            artifact = self.store.produce(request, write, facts)
             self.executed[stage.name] += 1
+        self.results.append(artifact)
         return artifact
 
     def skip(self, what: str, why: str) -> None:

@@ -16,6 +16,7 @@ STAGES = {
         Stage("ingest", "pipeline_data.sources.ingest:run", sharded=True),
         Stage("dataset", "pipeline_data.sources.dataset:run", sharded=True, retries=3),
         Stage("curriculum", "pipeline_data.curriculum.curriculum:run", sharded=True),
+        Stage("redact", "pipeline_data.corpus.redact:run"),
         Stage("extract", "pipeline_data.corpus.extraction.extract:run", version=2),
         Stage(
             "filter",
@@ -32,13 +33,13 @@ STAGES = {
         Stage("adopt-tokenizer", "pipeline_data.corpus.tokenization.adopted_tokenizer:run"),
         Stage("tokenize", "pipeline_data.corpus.tokenization.tokenize:run", version=2),
         Stage("corpus-report", "pipeline_data.corpus.report.report:run"),
-        Stage("pretrain", "model_code.pretrain:run", all_cores=True),
-        Stage("sft", "model_code.sft:run"),
+        Stage("pretrain", "model_code.pretrain:run", version=2, all_cores=True),
+        Stage("sft", "model_code.sft:run", version=2),
         Stage("responses", "model_code.responses:run"),
         Stage("preferences", "pipeline_data.preferences:run"),
-        Stage("reward", "model_code.reward:run"),
-        Stage("ppo", "model_code.ppo:run"),
-        Stage("practice", "model_code.practice:run"),
+        Stage("reward", "model_code.reward:run", version=2),
+        Stage("ppo", "model_code.ppo:run", version=2),
+        Stage("practice", "model_code.practice:run", version=2),
         *(
             Stage(
                 f"evaluate-{model}",

@@ -2,6 +2,7 @@
 
     <root>/<stage>/<key>/artifact.json     the record, written last and put in place atomically
     <root>/<stage>/<key>/<attempt>/...     the files it names
+    <root>/<stage>/<key>/tombstone.json    the record of an artefact whose files were erased
     <root>/references/<name>.json          'assistant' -> an artefact, for people and the command
 
 What has no ``artifact.json`` does not exist, so a crash leaves nothing half done. Every
@@ -9,15 +10,14 @@ attempt at a key has a folder of its own and the record names the one that count
 which make the same artefact at once do not touch each other's files, and the first record wins.
 """
 
-import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import fsspec
 
 from pipeline_data.artifact import (
     MANIFEST,
@@ -34,10 +34,28 @@ from pipeline_data.artifact import (
 )
 from pipeline_data.errors import ArtifactError, SourceError
 from pipeline_data.settings import fingerprint
+from tasks.claims import claim
+from tasks.names import Names, Version
+from tasks.record_shape import shape_flaws
 from tasks.remembered_hash import remembered_hash
+from tasks.seal import SEAL, seal_of, sealed
+from tasks.store_files import TOMBSTONE, StoreFiles
 
 EXTERNAL = "file"
 """The stage name of a raw file that lies where its owner put it."""
+
+
+FORMER = "former_content"
+"""In the config of the record of a former content: its digest, which gives it a key of its own."""
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """Why the files of an artefact are gone for good: ``date`` (ISO 8601), and who asked for it."""
+
+    date: str
+    reason: str
+    by: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,7 @@ class Request:
         return fingerprint([self.stage, self.version, self.config, self.shard, inputs])
 
 
-class Store:
+class Store(StoreFiles):
     """Reads and commits artefacts below one root.
 
     Args:
@@ -67,13 +85,12 @@ class Store:
     """
 
     def __init__(self, url: str, cache: Path) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(url)
-        self.is_local = "file" in (
-            self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
-        )
+        super().__init__(url)
         self.cache = cache
         self.claims = Path(self.root, ".claims") if self.is_local else cache / "claims"
         """Where runs on this machine claim what they are making."""
+        self.registry = Names(self)
+        """The names of its artefacts."""
 
     def find(self, request: Request) -> Artifact | None:
         """The finished artefact for a request, if it is sound.
@@ -81,8 +98,11 @@ class Store:
         Every file must be there with its size, and one written later than the record must still
         have its hash; :meth:`damage` reads every byte.
         """
-        artifact = self.load(request.stage, request.key)
-        return None if artifact is None or self.flaws(artifact) else artifact
+        record = self._record(request.stage, request.key)
+        if record is None or record.get(SEAL, "") not in ("", seal_of(record)):
+            return None  # an edited record is none to rely upon: the stage runs again
+        artifact = from_record(record, self._folder(record))
+        return None if self.flaws(artifact) else artifact
 
     def flaws(self, artifact: Artifact) -> list[str]:
         """What is wrong with an artefact as far as sizes and times tell: a line a file."""
@@ -90,14 +110,8 @@ class Store:
 
     def load(self, stage: str, key: str) -> Artifact | None:
         """The record for a key as it stands, files unchecked; nothing when there is none."""
-        path = self._record_path(stage, key)
-        try:
-            record = json.loads(self.fs.cat_file(path))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return None  # a torn record is no record: the stage runs again
-        return from_record(record, self._folder(record))
+        record = self._record(stage, key)
+        return None if record is None else from_record(record, self._folder(record))
 
     def produce(
         self, request: Request, write: Callable[[Path], Counts], facts: Mapping[str, Any]
@@ -139,7 +153,7 @@ class Store:
         """
         recorded = self.load(request.stage, request.key)
         kept = recorded.directory.name if recorded else None
-        folder = Path(self._key_path(request.stage, request.key))
+        folder = self._local_path(request.stage, request.key)
         for path in folder.glob(f"{_machine()}-*") if self.is_local else ():
             if path.name != kept:
                 shutil.rmtree(path, ignore_errors=True)
@@ -190,7 +204,7 @@ class Store:
         """The same artefact with its files on this machine (a copy when the root is remote)."""
         if self._is_here(artifact) or artifact.directory.is_dir():
             return artifact
-        source = str(PurePosixPath(self._key_path(artifact.stage, artifact.key)))
+        source = self.place(self._key_path(artifact.stage, artifact.key))
         attempt = artifact.directory.name
         partial = artifact.directory.with_name(f"{attempt}.{uuid.uuid4().hex[:8]}")
         for file in artifact.files:
@@ -221,37 +235,85 @@ class Store:
         if artifact.stage == EXTERNAL:
             return
         self.fs.rm_file(self._record_path(artifact.stage, artifact.key))
-        self.fs.rm(self._key_path(artifact.stage, artifact.key), recursive=True)
+        self.fs.rm(self.place(self._key_path(artifact.stage, artifact.key)), recursive=True)
         if not self.is_local:
             shutil.rmtree(artifact.directory, ignore_errors=True)
 
-    def point(self, name: str, artifact: Artifact) -> None:
-        """Make ``name`` (such as 'assistant') mean this artefact from now on."""
-        path = f"{self.root}/references/{name}.json"
-        self._write_json(path, {"stage": artifact.stage, "key": artifact.key})
+    def erase(self, artifact: Artifact, tombstone: Tombstone) -> None:
+        """Delete an artefact's files and keep its record as a tombstone.
+
+        Stopped at any point, it can be done again.
+        """
+        record = sealed({**to_record(artifact), "folder": artifact.directory.name})
+        path = self._key_path(artifact.stage, artifact.key)
+        self.write_json(f"{path}/{TOMBSTONE}", {"record": record, "tombstone": asdict(tombstone)})
+        with suppress(FileNotFoundError):
+            self.fs.rm_file(self._record_path(artifact.stage, artifact.key))
+        for folder in self.fs.ls(self.place(path), detail=True):
+            if folder["type"] == "directory":
+                self.fs.rm(folder["name"], recursive=True)
+        if not self.is_local:
+            shutil.rmtree(artifact.directory, ignore_errors=True)
+
+    def bury(self, artifact: Artifact, tombstone: Tombstone) -> None:
+        """Keep the record of a content that another one takes the place of, as one that is erased.
+
+        It gets a key of its own, so that whatever was made of it can still be traced.
+        """
+        config = {**artifact.config, FORMER: artifact.digest}
+        request = Request(
+            artifact.stage, artifact.version, config, artifact.parents, artifact.shard
+        )
+        if self.erased(request.stage, request.key) is None:
+            nowhere = self.cache / "attempts" / f"erased-{request.key[:24]}"
+            former = replace(artifact, key=request.key, config=config, directory=nowhere)
+            self.erase(former, tombstone)
+
+    def erased(self, stage: str, key: str) -> tuple[Artifact, Tombstone] | None:
+        """The record of an erased artefact, and why it was erased."""
+        found = self.read_json(f"{self._key_path(stage, key)}/{TOMBSTONE}")
+        if found is None:
+            return None
+        record = found["record"]
+        return from_record(record, self._folder(record)), Tombstone(**found["tombstone"])
+
+    def point(
+        self,
+        name: str,
+        artifact: Artifact,
+        *,
+        run: str | None = None,
+        recipe: str | None = None,
+        recipe_digest: str | None = None,
+        chain: str | None = None,
+    ) -> Version:
+        """Make ``name`` (such as 'assistant') mean this artefact from now on.
+
+        The rest is kept with it, as in :class:`tasks.names.Version`.
+        """
+        with claim(self.claims, f"name-{name}"):
+            return self.registry.point(
+                name, artifact, _now(), run=run, recipe=recipe, recipe_digest=recipe_digest,
+                chain=chain,
+            )  # fmt: skip
 
     def named(self, name: str) -> Artifact:
-        """The artefact that a name means.
+        """The artefact that a name, or ``name@version``, means.
 
         Raises:
             ArtifactError: the name means nothing here, or its record is gone.
         """
-        try:
-            target = json.loads(self.fs.cat_file(f"{self.root}/references/{name}.json"))
-        except FileNotFoundError:
-            known = ", ".join(self.names()) or "none yet: headwater run makes them"
-            raise ArtifactError(f"no model named '{name}' in the store (known: {known})") from None
-        artifact = self.load(target["stage"], target["key"])
-        if artifact is None:
+        version = self.registry.find(name)
+        artifact = self.load(version.stage, version.key)
+        if artifact is None or artifact.digest != version.digest:
+            if self.erased(version.stage, version.key):
+                raise ArtifactError(f"'{name}' was erased: headwater trace {name} says why")
             raise ArtifactError(f"the record of '{name}' is gone: headwater run rebuilds it")
         return artifact
 
     def names(self) -> list[str]:
         """All names that mean an artefact."""
-        folder = f"{self.root}/references"
-        if not self.fs.isdir(folder):
-            return []
-        return sorted(PurePosixPath(p).stem for p in self.fs.ls(folder, detail=False))
+        return self.registry.all()
 
     def ancestry(self, artifact: Artifact) -> Iterator[Artifact]:
         """The artefact and all it was made of, each once, nearest first.
@@ -289,7 +351,7 @@ class Store:
             shutil.rmtree(artifact.directory)
             return current
         if not self.is_local:
-            target = f"{self._key_path(request.stage, request.key)}/{attempt}"
+            target = self.place(f"{self._key_path(request.stage, request.key)}/{attempt}")
             for file in artifact.files:
                 path = f"{target}/{file.path}"
                 self.fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
@@ -297,6 +359,10 @@ class Store:
             kept = self.cache / request.stage / request.key[:24] / attempt
             kept.parent.mkdir(parents=True, exist_ok=True)
             artifact = replace(artifact, directory=artifact.directory.rename(kept))
+        former = self.load(request.stage, request.key)
+        if former and former.digest != artifact.digest:
+            reason = f"made again with other content, {artifact.digest[:12]}"
+            self.bury(former, Tombstone(_now(), reason, "a run"))
         self._write_record(artifact, attempt)
         return artifact
 
@@ -330,7 +396,9 @@ class Store:
         return [path.stat().st_size if path.is_file() else None for path in paths]
 
     def _remote_sizes(self, artifact: Artifact) -> list[int | None]:
-        folder = f"{self._key_path(artifact.stage, artifact.key)}/{artifact.directory.name}"
+        folder = self.place(
+            f"{self._key_path(artifact.stage, artifact.key)}/{artifact.directory.name}"
+        )
         try:
             listing = self.fs.find(folder, detail=True)
         except FileNotFoundError:
@@ -343,36 +411,36 @@ class Store:
 
     def _attempt_directory(self, request: Request, attempt: str) -> Path:
         if self.is_local:
-            return Path(self._key_path(request.stage, request.key), attempt)
+            return self._local_path(request.stage, request.key) / attempt
         return self.cache / "attempts" / attempt
 
     def _folder(self, record: Mapping[str, Any]) -> Path:
         if record["stage"] == EXTERNAL:
             return Path(record["folder"])
         if self.is_local:
-            return Path(self._key_path(record["stage"], record["key"]), record["folder"])
+            return self._local_path(record["stage"], record["key"]) / str(record["folder"])
         return self.cache.joinpath(record["stage"], record["key"][:24], record["folder"])
 
     def _key_path(self, stage: str, key: str) -> str:
-        return f"{self.root}/{stage}/{key[:24]}"
+        return f"{stage}/{key[:24]}"
+
+    def _local_path(self, stage: str, key: str) -> Path:
+        return Path(self.place(self._key_path(stage, key)))
 
     def _record_path(self, stage: str, key: str) -> str:
-        return f"{self._key_path(stage, key)}/{MANIFEST}"
+        return self.place(f"{self._key_path(stage, key)}/{MANIFEST}")
+
+    def _record(self, stage: str, key: str) -> dict[str, Any] | None:
+        record = self.read_json(f"{self._key_path(stage, key)}/{MANIFEST}")
+        return None if record is None or shape_flaws(record) else record
 
     def _write_record(self, artifact: Artifact, folder: str) -> None:
-        record = {**to_record(artifact), "folder": folder}
-        self._write_json(self._record_path(artifact.stage, artifact.key), record)
+        record = sealed({**to_record(artifact), "folder": folder})
+        self.write_json(f"{self._key_path(artifact.stage, artifact.key)}/{MANIFEST}", record)
 
-    def _write_json(self, path: str, value: Mapping[str, Any]) -> None:
-        data = json.dumps(value, indent=1, ensure_ascii=False, default=str).encode()
-        if not self.is_local:
-            self.fs.pipe_file(path, data)
-            return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-        temporary.write_bytes(data)
-        temporary.replace(target)
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _machine() -> str:

@@ -6,6 +6,7 @@ whatever signal, standard input ends and so does the worker, with all that it st
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -31,6 +32,23 @@ def import_name(name: str) -> Any:
     """The object that ``module:attribute`` names."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _import_stage(name: str) -> Any:
+    """The function, and its module without garbage collection.
+
+    What a module makes stays, and every look through it costs: a fifth of the seconds that the
+    import of a training stage takes, and a third of a second in all full collections after it.
+    """
+    if name.partition(":")[0] in sys.modules:
+        return import_name(name)
+    gc.collect()  # what earlier jobs left is not to stay
+    gc.disable()
+    try:
+        return import_name(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def load_artifact(record: Mapping[str, Any]) -> Artifact:
@@ -85,7 +103,7 @@ def _run(job: Mapping[str, Any], answers: IO[str]) -> None:
         _print_to(job["log"])
         if checkpoints:
             checkpoints.mkdir(parents=True, exist_ok=True)
-        run = import_name(job["function"])
+        run = _import_stage(job["function"])
         config = import_name(job["config_class"]).model_validate_json(job["config"])
         progress = _ProgressLines(answers)
         runtime = Runtime(threads=job["threads"], progress=progress, checkpoints=checkpoints)

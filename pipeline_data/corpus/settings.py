@@ -45,6 +45,15 @@ class ExtractConfig(ExtractOptions):
     """How the raw shard is read."""
 
 
+class RedactConfig(Settings):
+    """Whose records are cut out of a copy of a raw shard."""
+
+    targets: Annotated[Strings, Field(min_length=1)]
+    """Addresses, exactly as they are spelt there, and hosts with all their subdomains."""
+    reader: ReaderConfig
+    """How the raw shard is read."""
+
+
 class UrlConfig(Settings):
     """Which addresses may enter the corpus."""
 

@@ -18,6 +18,15 @@ Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-
 NumShards = Annotated[int, Field(ge=1, le=100_000)]
 PageBytes = Annotated[int, Field(ge=1_000, le=1_000_000_000)]
 Split = Literal["document", "paragraph", "line"]
+SourceCategory = Literal[
+    "public-dataset",
+    "licensed-dataset",
+    "private-dataset",
+    "crawl",
+    "user-data",
+    "synthetic",
+    "other",
+]
 
 
 class DownloadConfig(Settings):
@@ -186,10 +195,17 @@ class ReaderConfig(Settings):
 
 
 class SourceSettings(Settings):
-    """What every source says."""
+    """What every source says; what documents it goes into the model's papers and into no result."""
 
     licence: str = "unknown"
-    """Licence of the texts; goes into the model's papers."""
+    """Licence of the texts, best as an SPDX identifier; for the model's papers."""
+    description: str | None = Field(None, min_length=1)
+    """What the texts are; for the model's papers."""
+    homepage: str | None = Field(None, pattern=r"^https?://[A-Za-z0-9._~:/?=@,%+-]+$")
+    """Web page about the texts; for the model's papers."""
+    category: SourceCategory | None = None
+    """How the texts were come by, in the terms of the EU's training-content summary; for the
+    model's papers. Without it the kind decides, where it can."""
     required: bool = True
     """If false, the run goes on without this source when it cannot be had, and says so."""
     filter: str | None = None

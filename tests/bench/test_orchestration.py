@@ -84,7 +84,10 @@ def test_errors_and_losses_miss_the_targets(
 def test_phases_are_told_by_the_stack() -> None:
     importing = "/lib/mlflow/__init__.py:<module>\n<frozen importlib._bootstrap>:_find_and_load"
     assert name_phase(importing) == "importing MLflow"
-    assert name_phase("/lib/mlflow/client.py:search\n/home/tasks/lineage.py:record") == "MLflow"
+    assert (
+        name_phase("/lib/mlflow/client.py:search\n/home/tasks/tracking/mirror.py:record")
+        == "MLflow"
+    )
     assert name_phase("/somewhere.py:else") == OTHER
 
 

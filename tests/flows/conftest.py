@@ -1,45 +1,33 @@
-"""One worker and one home for all tests that run deployments."""
+"""The runs that whole groups of tests share."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from tests.flows.deployed import ROOT, prefect, run_deployment
+from flows.cli import main
+from flows.home import open_home
+from flows.run_record import last_record
+from tests.finished_home import OPTIONS
+from tests.flows.deployed import run_deployment
 
 
 @pytest.fixture(scope="session")
-def worker(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Everything deployed, and a worker that serves the pool; gives the home of its runs."""
-    prefect("work-pool", "create", "headwater", "--type", "process")
-    prefect("deploy", "--all")
-    own = ("HEADWATER_", "PREFECT_", "MLFLOW_")
-    home = tmp_path_factory.mktemp("worker") / "home"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(own)} | {
-        "HEADWATER_HOME": str(home),
-        "PREFECT_HOME": str(home.parent / "prefect"),
-        "PREFECT_API_URL": prefect_server,
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "headwater"],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-        env=environment, start_new_session=True,
-    )  # fmt: skip
-    try:
-        yield home
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:  # idle for minutes, it may not end by itself
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def small_run(prefect_server: str) -> dict[str, Any]:
+    """The record of a run of every stage, at its smallest, in the session's home.
+
+    Tests that use it are in the group ``prefect``, so that it is made once.
+    """
+    assert main(["run", "smoke", *OPTIONS, "--json"]) == 0
+    return last_record(open_home().runs)
+
+
+@pytest.fixture(scope="session")
+def changed_run(small_run: dict[str, Any]) -> dict[str, Any]:
+    """The record of the same with another setting of its last training."""
+    assert main(["run", "smoke", *OPTIONS, "--set", "practice.steps=5", "--json"]) == 0
+    return last_record(open_home().runs)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import base64
 import io
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -22,13 +21,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, TaskRun, TaskRunResult
 
-from flows.cli import main
 from flows.graphs import GraphPlan
 from flows.home import Home, open_home
 from flows.run_page import render_plan, render_results
 from tasks.decision import Decision
-from tasks.lineage import FlowRunLink
 from tasks.past_results import read_decisions
+from tasks.tracking.mirror import FlowRunLink
 
 Record = dict[str, Any]
 pytestmark = pytest.mark.xdist_group("prefect")
@@ -36,7 +34,7 @@ pytestmark = pytest.mark.xdist_group("prefect")
 
 @dataclass(frozen=True)
 class Page:
-    """A run of the smoke recipe with all that can be seen of it."""
+    """A run of the small recipe with all that can be seen of it."""
 
     home: Home
     record: Record
@@ -46,13 +44,9 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page(prefect_server: str) -> Iterator[Page]:
-    """A run with forced stages; cheap where the tests of the pipeline have made all the others."""
-    from flows.run_record import last_record
-
-    home = open_home()
-    assert main(["run", "smoke", "--force", "preferences", "--force", "practice", "--json"]) == 0
-    record = last_record(home.runs)
+def page(changed_run: Record) -> Page:
+    """A run that made two results and found the others."""
+    home, record = open_home(), changed_run
     client = MlflowClient(tracking_uri=home.tracking_uri)
     experiment = client.get_experiment_by_name("headwater").experiment_id
     (run,) = client.search_runs([experiment], f"tags.run = '{record['run']}'")
@@ -70,7 +64,7 @@ def page(prefect_server: str) -> Iterator[Page]:
             assert time.monotonic() < deadline, f"{num_final} task runs have ended"
             time.sleep(0.2)
     keyed = {artifact.key: artifact for artifact in artifacts if artifact.key}
-    yield Page(home, record, run, keyed, {task.id: task for task in tasks})
+    return Page(home, record, run, keyed, {task.id: task for task in tasks})
 
 
 def test_the_edges_of_the_graph_are_those_of_the_artefacts(page: Page) -> None:
@@ -100,11 +94,11 @@ def test_the_edges_of_the_graph_are_those_of_the_artefacts(page: Page) -> None:
 def test_the_plan_says_what_runs_and_why(page: Page) -> None:
     plan = page.artifacts["plan"]
     num_executed, num_cached = page.record["executed"], page.record["cached"]
-    summary = f"{num_executed} of {num_executed + num_cached} stage results to make"
-    assert str(plan.description).startswith(summary)
+    summary = f"1 of {num_executed + num_cached} stage results to make, up to 1 more, "
+    assert str(plan.description).startswith(f"{summary}{num_cached} reused; ")
     lines = str(plan.data).splitlines()
-    (row,) = [line for line in lines if line.startswith("| preferences |")]
-    assert "| forced |" in row
+    (row,) = [line for line in lines if line.startswith("| practice |")]
+    assert "| setting steps: 3 -> 5 |" in row
     for stage in page.record["stages"]:
         assert stage["name"] in str(plan.data)
 

@@ -19,11 +19,15 @@ from uuid import UUID
 
 import httpx
 import pytest
+from mlflow.entities import LoggedModel
 from PIL import Image, ImageChops
 from prefect.client.schemas.objects import FlowRun
 
+from tasks.lineage.catalogue import Catalogue
+from tasks.store import Store
 from tests.conftest import free_port
 from tests.flows.deployed import await_run, find_deployment, task_states
+from tests.tasks.tracking.small_model import make_small_model
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="no browser tests without the Python package playwright"
@@ -243,6 +247,69 @@ def test_mlflow_shows_the_run_and_what_its_stages_read(
     sync_api.expect(page.get_by_text(f"+{len(others)}", exact=True)).to_be_visible()
     sync_api.expect(runs).to_be_visible()  # the run it was a part of
     save_picture(page, "mlflow-run")
+
+
+@pytest.fixture(scope="module")
+def model(
+    mlflow_server: str, worker: Path, tmp_path_factory: pytest.TempPathFactory
+) -> LoggedModel:
+    """A model in the MLflow of the worker's home, logged through its server."""
+    from tasks.tracking.check import disagreements
+    from tasks.tracking.mirror import Mirror
+
+    await_address(f"{mlflow_server}/health")
+    folder = tmp_path_factory.mktemp("model")
+    store = Store(str(folder / "store"), folder / "cache")
+    stages = make_small_model(store)
+    (base,) = stages["pretrain"]
+    catalogue = Catalogue.open(store)
+    mirror = Mirror(catalogue, mlflow_server, worker / "mlflow")
+    mirror.record("a model", {}, stages, {"base": base})
+    assert disagreements(catalogue, base, mlflow_server) == []
+    wanted = f"tags.key = '{base.key}'"
+    (model,) = mirror.client.search_logged_models([mirror.experiment], filter_string=wanted)
+    return model
+
+
+def test_the_page_of_a_model_shows_its_data_and_its_lineage(
+    page: "sync_api.Page", mlflow_server: str, model: LoggedModel
+) -> None:
+    page.goto(f"{mlflow_server}/#/experiments/1/models/{model.model_id}")
+    sync_api.expect(page.get_by_text("Datasets used", exact=True)).to_be_visible()
+    shards = page.get_by_text(re.compile(r"^tokenize \(2 shards\) \(#[0-9a-f]{36}\)$"))
+    sync_api.expect(shards.first).to_be_visible()
+    sync_api.expect(page.get_by_text("heldout/bits per byte - web", exact=True)).to_be_visible()
+    save_picture(page, "mlflow-model")
+    shards.first.click()
+    for name in ("a-000", "b-000"):
+        listed = page.get_by_text(re.compile(rf"^tokenize/{name} \([0-9a-f]{{36}}\)"))
+        sync_api.expect(listed).to_be_visible()
+    page.keyboard.press("Escape")
+
+    page.get_by_text("Artifacts", exact=True).click()
+    page.get_by_text("lineage.html", exact=True).first.click()
+    lineage = page.frame_locator("iframe")
+    sync_api.expect(lineage.get_by_text(model.tags["digest"]).first).to_be_visible()
+    shards = lineage.get_by_role("button", name="tokenize, 2 shards, 4 tokens")
+    sync_api.expect(shards).to_be_visible()
+    lineage.locator("input").first.fill("www.example/a-000")
+    page_found = lineage.get_by_text("http://www.example/a-000.html", exact=True)
+    sync_api.expect(page_found.first).to_be_visible()
+
+
+def test_the_page_of_a_version_shows_the_chain_it_was_made_of(
+    page: "sync_api.Page", mlflow_server: str, model: LoggedModel
+) -> None:
+    query = {"filter": "name = 'base'"}
+    found = httpx.get(f"{mlflow_server}/api/2.0/mlflow/model-versions/search", params=query).json()
+    key = {"key": "key", "value": model.tags["key"]}
+    (version,) = (v["version"] for v in found["model_versions"] if key in v["tags"])
+    page.goto(f"{mlflow_server}/#/models/base/versions/{version}")
+    sync_api.expect(page.get_by_text(model.tags["digest"]).first).to_be_visible()
+    chain = page.get_by_role("row", name=re.compile("^pretrain 1 .* tokenize .*tokens 4$"))
+    sync_api.expect(chain).to_be_visible()
+    sync_api.expect(page.get_by_text("@ champion")).to_be_visible()
+    save_picture(page, "mlflow-version")
 
 
 def await_address(address: str) -> None:

@@ -18,7 +18,10 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Every artefact of the tiny chain, made with one thread."""
+    """Every artefact of the tiny chain, made with one thread.
+
+    Tests that use it are in the group ``chain``, so that it is made once.
+    """
     return tiny_chain.build(tmp_path_factory.mktemp("chain"), threads=1)
 
 

@@ -71,6 +71,11 @@ def content(out: Path) -> dict[str, str]:
     return {file.path: file.sha256 for file in describe(out) if not file.is_provenance}
 
 
+def orders(out: Path) -> dict[str, str]:
+    """The hash of every file of the training orders."""
+    return {file.path: file.sha256 for file in describe(out) if "/orders/" in file.path}
+
+
 def metrics(out: Path) -> list[dict[str, float]]:
     """The rows of the metrics without the rates, which depend on the machine."""
     path = out / PROVENANCE / "metrics.jsonl"

@@ -9,6 +9,8 @@ from model_code.conversation import decode_response, encode_prompt
 from model_code.sampling import Sampler
 from pipeline_data.errors import ArtifactError
 
+pytestmark = pytest.mark.xdist_group("chain")
+
 
 def ask(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]

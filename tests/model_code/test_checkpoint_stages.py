@@ -19,11 +19,12 @@ from tests.model_code.interruption import (
     interrupt,
     kill,
     metrics,
+    orders,
 )
 
 SLOW = {"sft", "reward", "responses"}
 """Those that go on by the mechanism of another one, which is tested every time."""
-pytestmark = pytest.mark.xdist_group("checkpoint")
+pytestmark = pytest.mark.xdist_group("chain")
 
 
 def saved_steps(checkpoints: Path) -> list[int]:
@@ -60,6 +61,8 @@ def test_killed_and_resumed_a_stage_gives_the_bytes_of_a_quiet_run(
     assert saved[-1] == progress.steps[0] < progress.steps[-1] == last
     assert content(resumed) == content(quiet)
     assert metrics(resumed) == metrics(quiet)
+    assert orders(resumed) == orders(quiet)
+    assert bool(orders(quiet)) == (stage != "responses")
 
 
 @pytest.mark.parametrize("seed", range(2))

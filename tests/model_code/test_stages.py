@@ -36,6 +36,8 @@ from pipeline_data.preferences import (
 from pipeline_data.stage_run import Inputs, Runtime
 from tests.model_code import tiny_chain
 
+pytestmark = pytest.mark.xdist_group("chain")
+
 MODELS = ("base", "sft", "ppo", "practice")
 MODEL_FILES = {
     "chat_template.jinja",
@@ -237,9 +239,11 @@ def test_practice_keeps_only_right_polite_finished_answers(chain: dict[str, Any]
         Response(text, tuple(encode_response(tokenizer, prompt.prompt, text)), finished)
         for text, finished in [*texts.items(), ("3. Glad to help!", False)]
     ]
-    kept = keep_right([ResponseGroup(prompt, (*responses, responses[0]))], tokenizer)
+    wrong = ResponseGroup(prompt, tuple(responses[1:4]))
+    kept = keep_right([wrong, ResponseGroup(prompt, (*responses, responses[0]))], tokenizer)
     good = list(responses[0].tokens)
-    assert kept == [(encode_prompt(tokenizer, prompt.prompt), good)]
+    url = "generated://exercises/prompts-practice/1"
+    assert kept == [(url, encode_prompt(tokenizer, prompt.prompt), good)]
     assert grade_response(prompt, responses[0]).correct
 
 
@@ -288,6 +292,11 @@ def test_practice_without_a_right_answer_leaves_the_model_as_it_was(
         for folder in (chain["base"].directory, tmp_path)
     )
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_every_minibatch_of_ppo_holds_a_rollout() -> None:
+    with pytest.raises(ValueError, match="minibatches must not be greater than rollouts"):
+        PpoConfig(rollouts=3, minibatches=4)
 
 
 def test_ppo_without_prompts_is_refused(chain: dict[str, Any], tmp_path: Path) -> None:

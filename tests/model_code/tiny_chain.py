@@ -162,9 +162,13 @@ def build(root: Path, threads: int) -> dict[str, Any]:
     return made
 
 
-def digests(made: dict[str, Any]) -> dict[str, str]:
-    """The digest of every artefact that a stage made."""
-    return {name: a.digest for name, a in made.items() if isinstance(a, Artifact)}
+def digests(made: dict[str, Any]) -> dict[str, list[str]]:
+    """The digest of every artefact that a stage made, and the hashes of its training orders."""
+    return {
+        name: [a.digest, *(f.sha256 for f in a.files if "/orders/" in f.path)]
+        for name, a in made.items()
+        if isinstance(a, Artifact)
+    }
 
 
 if __name__ == "__main__":

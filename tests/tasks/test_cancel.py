@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -13,7 +12,6 @@ from uuid import UUID
 import pytest
 from prefect import Flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
@@ -25,13 +23,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelling
-from prefect.workers.process import ProcessWorker
 
 from tests.tasks.test_launch import is_gone, pids_in
 from tests.tasks.toy_flow import trudge
 
 ROOT = Path(__file__).resolve().parents[2]
-POOL = "toys"
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.xdist_group("deployments")]
 
@@ -42,7 +38,6 @@ def start(home: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     environment = {k: v for k, v in os.environ.items() if not k.startswith(own)} | {
         "HEADWATER_HOME": str(home / "home"),
         "PREFECT_API_URL": os.environ["PREFECT_API_URL"],
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
     return subprocess.Popen(
         [sys.executable, "-m", *arguments], env=environment, cwd=ROOT, start_new_session=True,
@@ -51,22 +46,11 @@ def start(home: Path, *arguments: str) -> "subprocess.Popen[bytes]":
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[UUID]:
-    """The toy flow, deployed to a pool that a worker serves."""
-    template = ProcessWorker.get_default_base_job_template()
-    with get_client(sync_client=True) as client:
-        client.create_work_pool(
-            WorkPoolCreate(name=POOL, type="process", base_job_template=template), overwrite=True
-        )
+def deployment(worker: Path) -> UUID:
+    """The toy flow, deployed to the pool that the worker serves."""
     entrypoint = "tests/tasks/toy_flow.py:trudge"
     flow = cast(Flow[..., int], trudge.from_source(source=str(ROOT), entrypoint=entrypoint))
-    made = cast(UUID, flow.deploy("cancelled", work_pool_name=POOL, ignore_warnings=True))
-    worker = start(tmp_path, "prefect", "worker", "start", "--pool", POOL)
-    try:
-        yield made
-    finally:
-        worker.terminate()
-        worker.wait(60)
+    return cast(UUID, flow.deploy("cancelled", work_pool_name="headwater", ignore_warnings=True))
 
 
 def wait_for_end(run_id: UUID) -> FlowRun:

@@ -9,7 +9,7 @@ they are spelt.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -31,6 +31,20 @@ def url_rule(config: UrlConfig) -> Rule:
         return Drop(found.reason, "" if found.reason == "blocked_url" else found.entry)
 
     return apply
+
+
+def names_any(targets: Iterable[str]) -> Callable[[str], bool]:
+    """Whether an address is one of these, or on one of these hosts or below it.
+
+    An address has a colon, a host has none.
+    """
+    entries = list(targets)
+    config = UrlConfig(
+        block_urls=tuple(entry for entry in entries if ":" in entry),
+        block_domains=tuple(entry for entry in entries if ":" not in entry),
+    )
+    find = _compile(config).find
+    return lambda url: find(url) is not None
 
 
 def has_blocks(config: UrlConfig) -> bool:

@@ -27,14 +27,21 @@ SOURCES: list[dict[str, Any]] = [
         "template": "{{ key }}",
     },
     {"kind": "generated"},
+    {"kind": "dataset", "dataset": "a/b", "revision": "0" * 40},
 ]
+DOCUMENTED = {
+    "licence": "CC-BY-4.0",
+    "description": "Letters",
+    "homepage": "https://letters.example/about?page=1",
+    "category": "licensed-dataset",
+}
 SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
 
 @pytest.mark.parametrize("values", SOURCES, ids=lambda values: values["kind"])
 def test_kind_decides_how_a_source_is_read(values: dict[str, Any]) -> None:
     source = SOURCE.validate_python(values)
-    formats = {"pypi": "records", "generated": "records"}
+    formats = {"pypi": "records", "generated": "records", "dataset": "records"}
     assert source.reader().format == formats.get(values["kind"], values["kind"])
     assert fingerprint(source.model_dump(mode="json"))
 
@@ -51,10 +58,21 @@ def test_stage_configs_leave_out_what_the_stage_does_not_read() -> None:
     )
 
 
+@pytest.mark.parametrize("values", SOURCES, ids=lambda values: values["kind"])
+def test_what_documents_a_source_enters_no_config(values: dict[str, Any]) -> None:
+    plain, documented = (SOURCE.validate_python(values | more) for more in ({}, DOCUMENTED))
+    for name in ("reader", "crawl_config", "download_config", "ingest_config", "dataset_config"):
+        if hasattr(plain, name):
+            assert getattr(documented, name)() == getattr(plain, name)()
+
+
 @pytest.mark.parametrize(
     "values",
     [
         {"kind": "ftp"},
+        SOURCES[6] | {"homepage": "javascript:alert(1)"},
+        SOURCES[6] | {"homepage": "https://a.example/<b>"},
+        SOURCES[6] | {"category": "stolen"},
         {"kind": "warc"},
         {"kind": "text", "paths": []},
         {"kind": "crawl", "start_urls": []},
