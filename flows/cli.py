@@ -1,6 +1,7 @@
 """The ``headwater`` command."""
 
 import argparse
+import atexit
 import json
 import os
 import shutil
@@ -21,6 +22,17 @@ from pipeline_data.errors import HeadwaterError
 
 ORDER = ("recipe", "force", "only", "until", "shards")
 """Options that are parameters of the flow, too."""
+
+
+def enter() -> int:
+    """The command as a process of its own."""
+    atexit.register(_end_quietly)  # the first to be registered is the last to be called
+    return main()
+
+
+def _end_quietly() -> None:
+    """DuckDB's bindings list, as a process ends, what other libraries have kept of them."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -283,4 +295,4 @@ def clean_home(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(enter())

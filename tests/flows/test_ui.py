@@ -309,7 +309,6 @@ def test_the_page_of_a_version_shows_the_chain_it_was_made_of(
     chain = page.get_by_role("row", name=re.compile("^pretrain 1 .* tokenize .*tokens 4$"))
     sync_api.expect(chain).to_be_visible()
     sync_api.expect(page.get_by_text("@ champion")).to_be_visible()
-    save_picture(page, "mlflow-version")
 
 
 def await_address(address: str) -> None:
