@@ -7,7 +7,6 @@ alone if each were judged at 95%. So all intervals are widened until they hold t
 the old model has and the other lacks fails too.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,13 +16,13 @@ from typing import Any, Self
 
 from pipeline_data.artifact import Artifact
 from tasks.lineage.catalogue import Catalogue
+from tasks.lineage.evaluations import read_measures as read_rows
 from tasks.stages import STAGES
 
 Gate = Callable[[Mapping[str, Artifact]], bool]
 """Given what a run made by name: whether the names may mean it from now on."""
 Measures = dict[tuple[str, str], dict[str, Any]]
 """By the stage that is measured and the measure's name."""
-MEASURES_FILE = "measures.json"
 
 
 LEVEL = 0.95
@@ -109,7 +108,7 @@ def read_measures(catalogue: Catalogue, model: Artifact) -> Measures:
     measures: Measures = {}
     for artifact in catalogue.ancestry(model):
         if artifact.stage in measured:
-            for row in _measures_of(catalogue, artifact):
+            for row in read_rows(catalogue, artifact):
                 measures.setdefault((artifact.stage, row["name"]), row)
     return measures
 
@@ -143,20 +142,3 @@ def explain_failure(comparison: Comparison) -> str:
     if comparison.new is None:
         return f"{what} was {comparison.old} and is not measured any more"
     return f"{what} was {comparison.old} and is {comparison.new}"
-
-
-def _measures_of(catalogue: Catalogue, artifact: Artifact) -> list[dict[str, Any]]:
-    """The rows of the last evaluation of an artefact; none where it is not measured."""
-    found = [
-        child
-        for child in catalogue.children(artifact)
-        if child.stage in STAGES
-        and STAGES[child.stage].measures == artifact.stage
-        and catalogue.erasure(child) is None
-    ]
-    if not found:
-        return []
-    last = max(found, key=catalogue.created)
-    path = catalogue.store.fetch(last).path(MEASURES_FILE)
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return rows

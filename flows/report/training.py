@@ -8,6 +8,7 @@ from typing import Any
 from flows.report.ancestry import Ancestry
 from pipeline_data.artifact import Artifact
 from tasks.lineage.catalogue import Catalogue
+from tasks.lineage.evaluations import MEASURES, find_evaluations
 from tasks.lineage.exposure import Attribution, attribution
 from tasks.stages import STAGES
 
@@ -80,12 +81,11 @@ def read_trainings(catalogue: Catalogue, ancestry: Ancestry) -> list[Training]:
 
 
 def _read_training(catalogue: Catalogue, artifact: Artifact) -> Training:
-    made = [a for a in catalogue.children(artifact) if a.stage == EVALUATIONS[artifact.stage]]
-    live = [a for a in made if catalogue.erasure(a) is None]
-    live.sort(key=lambda a: (str(a.facts.get("created", "")), a.key))
+    made = find_evaluations(catalogue, artifact)
+    live = [evaluation for evaluation in made if catalogue.erasure(evaluation) is None]
     measures: list[Measure] = []
     if live:
-        path = catalogue.store.fetch(live[-1]).path("measures.json")
+        path = catalogue.store.fetch(live[-1]).path(MEASURES)
         measures = [Measure(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
     is_here = catalogue.erasure(artifact) is None
     orders = attribution(catalogue.store.fetch(artifact)) if is_here else []

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline_data.artifact import Artifact
 from pipeline_data.settings import fingerprint
 from tasks.lineage.catalogue import Catalogue
+from tasks.lineage.evaluations import MEASURES
 from tasks.stages import STAGES
 from tasks.store import EXTERNAL
 from tasks.tracking.client import DIGEST_CHARACTERS, VALUE_CHARACTERS
@@ -287,7 +288,7 @@ def _measures(catalogue: Catalogue, artifact: Artifact, whole: Mapping[str, Data
     """The held-out measures of an evaluation; they are about its subject."""
     if artifact.stage not in STAGES or not STAGES[artifact.stage].measures:
         return []
-    text = catalogue.store.fetch(artifact).path("measures.json").read_text(encoding="utf-8")
+    text = catalogue.store.fetch(artifact).path(MEASURES).read_text(encoding="utf-8")
     start, role = MEASURED_ON_TEXT
     return [
         Number(

@@ -19,11 +19,10 @@ from pipeline_data.artifact import Artifact
 from tasks.lineage.catalogue import Catalogue
 from tasks.lineage.difference.results import stage_rank
 from tasks.lineage.difference.sides import Side
+from tasks.lineage.evaluations import MEASURES
 from tasks.stages import STAGES
 
 Verdict = Literal["better", "worse", "within the noise", "equal"]
-
-MEASURES = "measures.json"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ content: it is an artefact without files here.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Literal
 from pipeline_data.artifact import Artifact, Parent
 from pipeline_data.errors import ArtifactError
 from tasks.lineage.catalogue import Catalogue
+from tasks.lineage.evaluations import find_evaluations
 from tasks.names import Version
 from tasks.past_results import read_decisions
 from tasks.stages import STAGES
@@ -75,7 +76,7 @@ def open_side(catalogue: Catalogue, runs: Path, name: str) -> Side:
         "model",
         artifacts[0],
         artifacts,
-        list(_evaluations(catalogue, artifacts)),
+        [e for artifact in artifacts for e in find_evaluations(catalogue, artifact)],
         version.date if version else catalogue.created(model) or None,
         version.recipe if version else None,
         version.recipe_digest if version else None,
@@ -200,14 +201,6 @@ def _before(successor: Artifact, given: Sequence[Parent]) -> Artifact:
 
 def _content(parent: Parent) -> Content:
     return (parent.stage, parent.shard or "", parent.digest)
-
-
-def _evaluations(catalogue: Catalogue, artifacts: Sequence[Artifact]) -> Iterator[Artifact]:
-    subjects = {stage.measures for stage in STAGES.values() if stage.measures}
-    for artifact in artifacts:
-        for child in catalogue.children(artifact) if artifact.stage in subjects else ():
-            if child.stage in STAGES and STAGES[child.stage].measures == artifact.stage:
-                yield child
 
 
 def _version_of(catalogue: Catalogue, name: str, model: Artifact) -> Version | None:

@@ -1,6 +1,5 @@
 """What a lineage page tells of each stage beside its artefacts: numbers, curves, what it saw."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,34 +8,10 @@ import pyarrow.parquet as pq
 
 from pipeline_data.artifact import PROVENANCE, Artifact
 from pipeline_data.formats import read_jsonl
-from tasks.lineage.catalogue import Catalogue
 from tasks.lineage.exposure import Order, attribution, read_orders
-from tasks.stages import STAGES
 
 METRICS = f"{PROVENANCE}/metrics.jsonl"
-MEASURES = "measures.json"
 NUM_POINTS = 120
-
-
-def read_measures(catalogue: Catalogue, artifact: Artifact) -> list[dict[str, Any]]:
-    """What was measured of a model on held-out data, by the last evaluation of it.
-
-    Raises:
-        ArtifactError: the evaluation's file is missing.
-    """
-    about = [
-        child
-        for child in catalogue.children(artifact)
-        if child.stage in STAGES
-        and STAGES[child.stage].measures == artifact.stage
-        and catalogue.erasure(child) is None
-    ]
-    if not about:
-        return []
-    last = max(about, key=catalogue.created)
-    text = catalogue.store.fetch(last).path(MEASURES).read_text(encoding="utf-8")
-    rows: list[dict[str, Any]] = json.loads(text)
-    return rows
 
 
 def read_curves(artifact: Artifact) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from markupsafe import Markup
 
 from pipeline_data.artifact import Artifact
 from tasks.lineage.catalogue import Catalogue
-from tasks.lineage.page.facts import headline, read_curves, read_exposure, read_measures, shorten
+from tasks.lineage.evaluations import read_measures
+from tasks.lineage.page.facts import headline, read_curves, read_exposure, shorten
 from tasks.lineage.page.graph import (
     Graph,
     Node,
