@@ -173,8 +173,8 @@ def test_stages_that_do_not_fit_are_listed_in_a_line() -> None:
     display = live(80, 24, Clock())
     run_everything(display, ["pretrain"])
     lines = screen(display)
-    assert lines[1].startswith("✓  18 done: download, fetch, site")
-    assert [line.split()[1] for line in lines[2:-2]] == list(STAGES)[18:]
+    assert lines[1].startswith("✓  19 done: download, fetch, site")
+    assert [line.split()[1] for line in lines[2:-2]] == list(STAGES)[19:]
     display = live(80, 12, Clock())
     run_everything(display, ["download"])
     lines = screen(display)

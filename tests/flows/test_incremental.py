@@ -181,7 +181,7 @@ class IncrementalBuild(RuleBasedStateMachine):
 
 
 BUDGET = settings(deadline=None, derandomize=True, phases=[Phase.generate])
-TestIncrementalBuild = IncrementalBuild.TestCase
+TestIncrementalBuild = pytest.mark.xdist_group("chain")(IncrementalBuild.TestCase)  # no straggler
 TestIncrementalBuild.settings = settings(BUDGET, max_examples=2, stateful_step_count=7)
 
 
