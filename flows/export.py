@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.commands import add_command
 from flows.home import open_home
+from flows.lineage import open_catalogue
 
 
 def add_export(commands: Any) -> None:
@@ -23,11 +24,10 @@ def export_folder(options: argparse.Namespace) -> int:
     """``headwater export``."""
     from flows.report.card import render_card
     from flows.report.record import read_record
-    from tasks.lineage.catalogue import Catalogue
     from tasks.lineage.export import export_model
     from tasks.lineage.page.page import render_lineage
 
-    catalogue = Catalogue.open(open_home().open_store())
+    catalogue = open_catalogue(open_home().open_store())
     model = catalogue.named(options.model)
     documents = {
         "README.md": render_card(read_record(catalogue, model)),

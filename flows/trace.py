@@ -6,9 +6,7 @@ which steps; a step to the documents in its batch.
 
 import argparse
 import json
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from urllib.parse import urlsplit
 from flows.commands import add_command
 from flows.forget.forgotten import read_forgotten
 from flows.home import Home, open_home
+from flows.lineage import open_catalogue, open_index
 from pipeline_data.errors import HeadwaterError
 from tasks.lineage.catalogue import Catalogue
 
@@ -24,7 +23,6 @@ Answer = dict[str, Any]
 Lines = Iterator[str]
 SHOWN = 10
 """Rows of one kind that are shown without ``--all``."""
-QUIET_SECONDS = 2.0
 
 
 def add_trace(commands: Any) -> None:
@@ -48,7 +46,7 @@ def add_trace(commands: Any) -> None:
 def show_trace(options: argparse.Namespace) -> int:
     """``headwater trace``."""
     home = open_home()
-    catalogue = Catalogue.open(home.open_store(), progress_on_screen("records"))
+    catalogue = open_catalogue(home.open_store())
     if options.html:
         return _write_page(catalogue, options)
     answer, lines = _answer(home, catalogue, options)
@@ -63,24 +61,6 @@ def show_trace(options: argparse.Namespace) -> int:
     if options.mlflow and not disagreements:
         print("MLflow's record agrees")
     return 1 if disagreements else 0
-
-
-def progress_on_screen(unit: str) -> Callable[[int, int], None]:
-    """Shows on standard error how far something is, once it lasts longer than two seconds."""
-    started = time.monotonic()
-    shown = started + QUIET_SECONDS
-
-    def show(done: int, total: int) -> None:
-        nonlocal shown
-        moment = time.monotonic()
-        if moment < shown and done < total:
-            return
-        if moment - started > QUIET_SECONDS:
-            end = "\n" if done == total else "\r"
-            print(f"reading {done:,} of {total:,} {unit}", end=end, file=sys.stderr, flush=True)
-        shown = moment + 0.5
-
-    return show
 
 
 def _answer(
@@ -128,10 +108,9 @@ def _compare(home: Home, catalogue: Catalogue, model: str) -> list[str]:
 def _trace_page(
     home: Home, catalogue: Catalogue, kind: str, wanted: str, shown: int | None
 ) -> tuple[Answer, Lines]:
-    from tasks.lineage.documents import DocumentIndex
     from tasks.lineage.trace import trace_places
 
-    index = DocumentIndex.open(catalogue)
+    index = open_index(catalogue)
     places = index.find_url(wanted) if kind == "url" else index.find_document(wanted)
     answer: Answer = {kind: wanted, **trace_places(catalogue, places)}
     if kind == "url" and not places and (host := urlsplit(wanted).hostname):
@@ -146,10 +125,9 @@ def _trace_page(
 def _trace_domain(
     home: Home, catalogue: Catalogue, domain: str, shown: int | None
 ) -> tuple[Answer, Lines]:
-    from tasks.lineage.documents import DocumentIndex
     from tasks.lineage.trace import trace_domain
 
-    answer = trace_domain(DocumentIndex.open(catalogue), domain, num_counted=shown)
+    answer = trace_domain(open_index(catalogue), domain, num_counted=shown)
     hosts = [f"//{host}/" for host in (domain, *(row["host"] for row in answer["hosts"]))]
     answer["forgotten"] = [asdict(e) for e in read_forgotten(home.path) if e.concerns(hosts)]
     return answer, _domain_lines(domain, answer, shown)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.commands import add_command
 from flows.home import Home, open_home
+from flows.lineage import open_catalogue
 from pipeline_data.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -48,14 +49,13 @@ def add_verify(commands: Any) -> None:
 
 def show_verification(options: argparse.Namespace) -> int:
     """``headwater verify``."""
-    from tasks.lineage.catalogue import Catalogue
     from tasks.lineage.exported_folder import is_exported
     from tasks.lineage.verification.model_check import all_versions, verify_models
 
     if os.sep in options.model or is_exported(Path(options.model)):
         return _show_folder(options)
     home = open_home()
-    catalogue = Catalogue.open(home.open_store())
+    catalogue = open_catalogue(home.open_store())
     models = all_versions(catalogue) if options.all else [options.model]
     result = verify_models(catalogue, models, options.key, progress_of_bytes())
     if options.mlflow:
@@ -139,7 +139,6 @@ def compare_mlflow(home: Home, catalogue: "Catalogue", result: "Verification") -
 
 def sign_model(options: argparse.Namespace) -> int:
     """``headwater sign``."""
-    from tasks.lineage.catalogue import Catalogue
     from tasks.lineage.verification.chain_signature import sign_chain
     from tasks.lineage.verification.model_check import verify_models
     from tasks.lineage.verification.signing import create_key, key_id
@@ -148,7 +147,7 @@ def sign_model(options: argparse.Namespace) -> int:
         public = create_key(options.key)
         print(f"made {options.key}, and {public} to give to others", file=sys.stderr)
     signer = key_id(options.key)
-    catalogue = Catalogue.open(open_home().open_store())
+    catalogue = open_catalogue(open_home().open_store())
     result = verify_models(catalogue, [options.model], None, progress_of_bytes())
     if result.problems:
         num_more = len(result.problems) - 1

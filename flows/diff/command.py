@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.commands import add_command
 from flows.home import open_home
+from flows.lineage import open_catalogue
 from pipeline_data.errors import HeadwaterError
 
 if TYPE_CHECKING:
@@ -32,11 +33,10 @@ def add_diff(commands: Any) -> None:
 def show_diff(options: argparse.Namespace) -> int:
     """``headwater diff``: 0 whether or not they differ."""
     home = open_home()
-    from tasks.lineage.catalogue import Catalogue
     from tasks.lineage.difference.difference import as_json, compare_sides
     from tasks.lineage.difference.sides import open_side
 
-    catalogue = Catalogue.open(home.open_store())
+    catalogue = open_catalogue(home.open_store())
     a, b = (open_side(catalogue, home.runs, name) for name in (options.a, options.b))
     limit = None if options.json or options.all else NUM_NAMED
     difference = compare_sides(catalogue, a, b, limit)

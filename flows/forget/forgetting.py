@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from flows import lineage
 from flows.forget.forgotten import Forgotten, add_forgotten, note_erasure, read_forgotten
 from flows.forget.gates import (
     Comparison,
@@ -26,6 +27,7 @@ from flows.forget.gates import (
 from flows.forget.remaking import Remaking, Rerun
 from flows.forget.target import Target
 from flows.home import Home
+from flows.lineage import open_catalogue
 from pipeline_data.artifact import Artifact
 from pipeline_data.errors import ArtifactError, HeadwaterError
 from tasks.erasure import (
@@ -149,7 +151,7 @@ class Forgetting:
 
     def _make_gate(self, outcome: Outcome) -> Gate:
         """Compares every name's model with the one it means now."""
-        catalogue = Catalogue.open(self.store)
+        catalogue = open_catalogue(self.store)
         before: dict[str, tuple[str, Measures]] = {}
         for name in self.store.names():
             version = self.store.registry.find(name)
@@ -162,7 +164,7 @@ class Forgetting:
             before[name] = (version.digest, measures)
 
         def gate(made: Mapping[str, Artifact]) -> bool:
-            now = Catalogue.open(self.store)
+            now = open_catalogue(self.store)
             found: dict[tuple[str, str], Comparison] = {}
             for name, artifact in made.items():
                 digest, measures = before.get(name, (artifact.digest, {}))
@@ -253,7 +255,7 @@ class Forgetting:
             from tasks.tracking.client import find_experiment, open_client
             from tasks.tracking.models import find_models, register
 
-            client, catalogue = open_client(self.home.tracking_uri), Catalogue.open(self.store)
+            client, catalogue = open_client(self.home.tracking_uri), open_catalogue(self.store)
             experiment = find_experiment(client)
             for name in self.store.names() if experiment else ():
                 artifact = self.store.named(name)
@@ -277,7 +279,7 @@ def entries_of(target: Target, reason: str, date: str) -> list[Forgotten]:
 
 def open_index(store: Store) -> DocumentIndex:
     """The index of the store as it is now."""
-    return DocumentIndex.open(Catalogue.open(store))
+    return lineage.open_index(open_catalogue(store))
 
 
 def check_no_run(home: Path) -> None:

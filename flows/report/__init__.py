@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from flows.commands import add_command
 from flows.home import Home, open_home
+from flows.lineage import open_catalogue
 from pipeline_data.errors import HeadwaterError
 
 if TYPE_CHECKING:
     from flows.report.record import ModelRecord
     from pipeline_data.artifact import Artifact
-    from tasks.lineage.catalogue import Catalogue
 
 FILES = {
     "card": "model-card.md",
@@ -103,9 +103,8 @@ def write_papers(record: "ModelRecord", folder: Path) -> dict[str, str]:
 
 def _read(home: Home, model: str) -> "ModelRecord":
     from flows.report.record import read_record
-    from tasks.lineage.catalogue import Catalogue
 
-    catalogue = Catalogue.open(home.open_store())
+    catalogue = open_catalogue(home.open_store())
     return read_record(catalogue, catalogue.named(model))
 
 

@@ -17,6 +17,7 @@ catalogue that it stands upon, it can be deleted at any time.
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ import pyarrow as pa
 from pipeline_data.artifact import PROVENANCE, Artifact
 from pipeline_data.formats import document_id
 from tasks.claims import claim
-from tasks.lineage.catalogue import Catalogue
+from tasks.lineage.catalogue import Catalogue, Told
 from tasks.lineage.query import MEMORY, ask, ask_table
 
 Found = TypeVar("Found")
@@ -37,6 +38,8 @@ File = tuple[str, str, int]
 """How a file is read, its path, and the number of the artefact that it belongs to."""
 MAX_SEGMENTS = 8
 ROW_GROUP_ROWS = 65_536
+POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
 EXERCISES = "curriculum"
 """The source of the records that alignment learns from."""
 FILES = {
@@ -95,13 +98,18 @@ class HostPlace:
 class DocumentIndex:
     """Answers where documents are; see :meth:`open`."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, progress: Told | None = None) -> None:
         self.catalogue = catalogue
+        self.progress = progress
 
     @classmethod
-    def open(cls, catalogue: Catalogue) -> Self:
-        """The index of all that the catalogue knows; what it lacks is read first."""
-        index = cls(catalogue)
+    def open(cls, catalogue: Catalogue, progress: Told | None = None) -> Self:
+        """The index of all that the catalogue knows; what it lacks is read first.
+
+        Args:
+            progress: told how much of that is read, in percent.
+        """
+        index = cls(catalogue, progress)
         if index._missing():
             with claim(catalogue.store.claims, "lineage-documents"):
                 index._add()
@@ -234,13 +242,23 @@ class DocumentIndex:
     def _write(
         self, builder: duckdb.DuckDBPyConnection, segment: str, queries: Mapping[str, str]
     ) -> None:
-        for kind, query in queries.items():
+        for number, (kind, query) in enumerate(queries.items()):
             path = self._path(kind, segment)
             path.parent.mkdir(parents=True, exist_ok=True)
-            builder.execute(
+            copy = (
                 f"COPY ({query}) TO '{path}' "
                 f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
             )
+            with ThreadPoolExecutor(1) as writer:
+                written = writer.submit(builder.execute, copy)
+                while not wait([written], POLL_SECONDS).done:
+                    self._tell(number + max(0.0, builder.query_progress()) / 100, len(queries))
+                written.result()
+            self._tell(number + 1, len(queries))
+
+    def _tell(self, done: float, total: int) -> None:
+        if self.progress:
+            self.progress(round(100 * done / total), 100)
 
     def _merge(self) -> None:
         """Make one segment of the small ones: each that is no larger than those before it."""
