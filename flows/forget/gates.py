@@ -5,8 +5,14 @@ not explain the difference. There are some seventy measures, of which a few woul
 alone if each were judged at 95%. So all intervals are widened until they hold together
 (Bonferroni: each end as far from its value as a normal distribution's would be). A measure that
 the old model has and the other lacks fails too.
+
+A gain is a difference between two models that were both made anew, and says as much about the
+rival as about the model: where PPO is polite already, practice has nothing to gain. So gains over
+the model before are added up along the chain, and the sum is judged; a gain over a control, which
+is no part of the chain, is not.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +31,10 @@ Measures = dict[tuple[str, str], dict[str, Any]]
 """By the stage that is measured and the measure's name."""
 
 
+GAIN, CONTROL = ", gain over ", "control"
+"""What stands in the names of gains before the rival, and the rival that nothing is made of."""
+CHAIN = "base to assistant"
+"""The stage that sums of gains are about."""
 LEVEL = 0.95
 """Of the intervals that are measured, and of all of them together."""
 
@@ -109,8 +119,23 @@ def read_measures(catalogue: Catalogue, model: Artifact) -> Measures:
     for artifact in catalogue.ancestry(model):
         if artifact.stage in measured:
             for row in read_rows(catalogue, artifact):
-                measures.setdefault((artifact.stage, row["name"]), row)
+                name, is_gain, rival = row["name"].partition(GAIN)
+                if not is_gain:
+                    measures.setdefault((artifact.stage, name), row)
+                elif rival != CONTROL:
+                    measures[CHAIN, name] = _add(row, measures.get((CHAIN, name)))
     return measures
+
+
+def _add(gain: dict[str, Any], others: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The sum of gains: the ends of its interval are as far off as if each erred by itself."""
+    if others is None:
+        return gain
+    one, other = Interval.of(gain), Interval.of(others)
+    value = one.value + other.value
+    below = math.hypot(one.value - one.low, other.value - other.low)
+    above = math.hypot(one.high - one.value, other.high - other.value)
+    return gain | {"value": value, "low": value - below, "high": value + above}
 
 
 def compare_measures(old: Measures, new: Measures) -> list[Comparison]:

@@ -20,6 +20,7 @@ from pipeline_data.errors import HeadwaterError
 if TYPE_CHECKING:
     from flows.report.record import ModelRecord
     from pipeline_data.artifact import Artifact
+    from tasks.lineage.catalogue import Catalogue
 
 FILES = {
     "card": "model-card.md",

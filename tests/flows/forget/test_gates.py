@@ -109,6 +109,36 @@ def test_measures_are_those_of_a_model_and_of_all_it_was_made_of(tmp_path: Path)
     }  # fmt: skip
 
 
+def test_gains_are_judged_as_their_sum_along_the_chain(tmp_path: Path) -> None:
+    """What PPO has gained already practice cannot, and the assistant is none the worse."""
+
+    def chain(ppo: float, practice: float) -> Any:
+        store = Store(str(tmp_path / f"{ppo}"), tmp_path / f"cache {ppo}")
+        first = make(store, "ppo", {}, "ppo")
+        second = make(store, "practice", {"ppo": first}, "practice")
+        for stage, model, rival, gain in (
+            ("ppo", first, "SFT", ppo), ("practice", second, "PPO", practice)
+        ):  # fmt: skip
+            measures = [row(gain, gain - 0.03, gain + 0.04, name=f"polite, gain over {rival}")]
+            if stage == "practice":
+                measures.append(row(0.3, 0.2, 0.4, name="polite, gain over control"))
+            make(store, f"evaluate-{stage}", {stage: model}, json.dumps(measures))
+        return read_measures(Catalogue.open(store), second)
+
+    old = chain(ppo=0.7, practice=0.23)
+    (((stage, name), total),) = old.items()
+    assert (stage, name) == ("base to assistant", "polite")
+    assert total["value"] == pytest.approx(0.93)
+    assert (total["low"], total["high"]) == (
+        pytest.approx(0.8876, abs=1e-4),
+        pytest.approx(0.9866, abs=1e-4),
+    )
+    (even,) = compare_measures(old, chain(ppo=0.9, practice=0.02))
+    assert even.passes
+    (worse,) = compare_measures(old, chain(ppo=0.5, practice=0.23))
+    assert not worse.passes
+
+
 def test_runs_ask_the_gate_that_is_open_and_no_other() -> None:
     assert admits({})
     with gated_by(lambda made: "sft" in made):
