@@ -25,9 +25,8 @@ def test_rows_are_shared_by_weight_up_to_the_limits(
     assert sum(given) == num_rows
     assert all(limit is None or n <= limit for n, limit in zip(given, limits, strict=True))
     free = [i for i, limit in enumerate(limits) if limit is None or given[i] < limit]
-    for (
-        i
-    ) in free:  # what is under its limit has its weight's part, and none has more for its weight
+    # What is under its limit has its weight's part, and none has more for its weight.
+    for i in free:
         for j in range(len(given)):
             level = Fraction(given[i] + 1) / Fraction(weights[i])
             assert Fraction(given[j] - 1) / Fraction(weights[j]) <= level
