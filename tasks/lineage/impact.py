@@ -14,10 +14,10 @@ from tasks.lineage.catalogue import Catalogue
 from tasks.lineage.documents import HOST, DocumentIndex
 from tasks.lineage.exposure import Coverage, steps_of_all
 from tasks.lineage.query import ask, ask_table
+from tasks.lineage.reach import is_model, name_artifacts
 
 HOLDERS = ("extract", "tokenize")
 """The stages whose results hold documents by address."""
-MODEL_FOLDER = "model/"
 
 
 @dataclass(frozen=True)
@@ -165,42 +165,22 @@ def _touched_models(
     catalogue: Catalogue, tokenized: Sequence[Artifact], find: _Find
 ) -> list[TouchedModel]:
     """The models below token shards, nearest first."""
-    trained = {
-        _key(a): a
-        for a in catalogue.descendants(tokenized)
-        if any(file.path.startswith(MODEL_FOLDER) for file in a.files)
-    }
+    trained = {_key(a): a for a in catalogue.descendants(tokenized) if is_model(a)}
     if not trained:
         return []
-    current, versions = _names_of(catalogue)
-    needed = _needed(trained, [key for key in trained if key in current])
+    names, in_use = name_artifacts(catalogue)
+    needed = _needed(trained, [key for key, a in trained.items() if a.key in in_use])
     inputs = {parent.digest for key in needed for parent in trained[key].parents}
     documents = find([a for a in tokenized if a.digest in inputs]) if needed else None
     return [
         TouchedModel(
             artifact,
-            versions.get(key, ()),
-            current.get(key, ()),
+            names.get(artifact.key, ()),
+            in_use.get(artifact.key, ()),
             steps_of_all(catalogue.store.fetch(artifact), documents) if key in needed else (),
         )
         for key, artifact in trained.items()
     ]
-
-
-def _names_of(
-    catalogue: Catalogue,
-) -> tuple[dict[tuple[str, str], list[str]], dict[tuple[str, str], list[str]]]:
-    """By artefact: the names that mean it, and all the versions it has been."""
-    current: dict[tuple[str, str], list[str]] = {}
-    versions: dict[tuple[str, str], list[str]] = {}
-    registry = catalogue.store.registry
-    for name in registry.all():
-        meant = registry.find(name)
-        current.setdefault((meant.stage, meant.key), []).append(name)
-        for version in registry.versions(name):
-            place = versions.setdefault((version.stage, version.key), [])
-            place.append(f"{name}@{version.version}")
-    return current, versions
 
 
 def _needed(

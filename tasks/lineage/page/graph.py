@@ -14,10 +14,10 @@ from typing import Any
 from pipeline_data.artifact import Artifact
 from pipeline_data.errors import ArtifactError
 from tasks.lineage.catalogue import Catalogue
+from tasks.lineage.reach import is_model
 from tasks.stages import STAGES
 from tasks.store import EXTERNAL, Tombstone
 
-MODEL_FOLDER = "model/"
 RAW_STAGES = ("pipeline_data.sources.", "pipeline_data.curriculum.")
 """Where the functions of stages lie that bring raw records in."""
 NUM_VALUES = 6
@@ -68,7 +68,7 @@ class Node:
     @property
     def kind(self) -> str:
         """``raw``, ``data`` or ``model``."""
-        if any(f.path.startswith(MODEL_FOLDER) for a in self.artifacts for f in a.files):
+        if any(map(is_model, self.artifacts)):
             return "model"
         stage = STAGES.get(self.stage)
         is_raw = stage.function.startswith(RAW_STAGES) if stage else self.stage == EXTERNAL
